@@ -1,2 +1,3 @@
 //! See Cargo.toml.
 #![no_std]
+pub mod config;
