@@ -1,3 +1,14 @@
-//! See Cargo.toml.
+//! Channels between protection domains: rings in shared memory that distrust the peer, and the
+//! messages on them. How they are used: `docs/architecture.md`.
 #![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
 pub mod config;
+pub mod memory;
+pub mod message;
+pub mod ring;
+pub mod snapshot;
+pub mod stats;

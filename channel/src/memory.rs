@@ -1,0 +1,132 @@
+//! Shared memory, as both ends see it.
+//!
+//! Memory that another domain may write at any time is a slice of atomics: every access is defined
+//! whatever the other side does, and a byte copied out can no longer change.
+
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
+
+#[cfg(not(loom))]
+pub use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Bytes in one word of shared memory.
+pub const WORD_BYTES: usize = 8;
+
+/// A region of memory that several domains map.
+pub type Words = [AtomicU64];
+
+/// Number of words that hold `bytes` bytes.
+pub const fn words_for(bytes: usize) -> usize {
+    bytes.div_ceil(WORD_BYTES)
+}
+
+/// Untrusted bytes in shared memory. Each read may see other contents: copy first, then look.
+#[derive(Clone, Copy)]
+pub struct Bytes<'m> {
+    words: &'m Words,
+    start: usize,
+    len: usize,
+}
+
+impl<'m> Bytes<'m> {
+    /// The first `len` bytes of `words`, or as many as there are.
+    pub fn new(words: &'m Words, len: usize) -> Self {
+        Self { words, start: 0, len: len.min(words.len() * WORD_BYTES) }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Without the first `n` bytes, or empty if there are not so many.
+    pub fn skip(self, n: usize) -> Self {
+        let n = n.min(self.len);
+        Self { words: self.words, start: self.start + n, len: self.len - n }
+    }
+
+    /// At most the first `n` bytes.
+    pub fn take(self, n: usize) -> Self {
+        Self { len: self.len.min(n), ..self }
+    }
+
+    /// The memory itself and the first byte's offset in it, for a board that passes the bytes to the
+    /// kernel or a device without a copy.
+    pub fn raw(&self) -> (&'m Words, usize) {
+        (self.words, self.start)
+    }
+
+    /// Copies the first bytes to `to` and returns how many: the shorter of the two lengths. Each
+    /// shared byte is read once.
+    pub fn copy_to(&self, to: &mut [u8]) -> usize {
+        let len = self.len.min(to.len());
+        let to = &mut to[..len];
+        let (mut word, shift) = (self.start / WORD_BYTES, self.start % WORD_BYTES);
+        // An odd start: the rest of the first word.
+        let head = if shift == 0 { 0 } else { (WORD_BYTES - shift).min(len) };
+        let (first, rest) = to.split_at_mut(head);
+        if head > 0 {
+            let bytes = self.words[word].load(Ordering::Relaxed).to_ne_bytes();
+            first.copy_from_slice(&bytes[shift..shift + head]);
+            word += 1;
+        }
+        let words = &self.words[word..];
+        let mut pieces = rest.chunks_exact_mut(WORD_BYTES);
+        let mut at = 0;
+        for (piece, word) in (&mut pieces).zip(words) {
+            piece.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            at += 1;
+        }
+        let tail = pieces.into_remainder();
+        if !tail.is_empty() {
+            let bytes = words[at].load(Ordering::Relaxed).to_ne_bytes();
+            tail.copy_from_slice(&bytes[..tail.len()]);
+        }
+        len
+    }
+}
+
+/// Copies `from` to the start of `words`. Bytes of the last word past the end become 0. Copies as
+/// much as fits and returns how many bytes that was.
+pub fn copy_in(words: &Words, from: &[u8]) -> usize {
+    let len = from.len().min(words.len() * WORD_BYTES);
+    let mut pieces = from[..len].chunks_exact(WORD_BYTES);
+    let mut at = 0;
+    for (piece, word) in (&mut pieces).zip(words) {
+        let mut bytes = [0; WORD_BYTES];
+        bytes.copy_from_slice(piece);
+        word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        at += 1;
+    }
+    let tail = pieces.remainder();
+    if !tail.is_empty() {
+        let mut bytes = [0; WORD_BYTES];
+        bytes[..tail.len()].copy_from_slice(tail);
+        words[at].store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+    }
+    len
+}
+
+/// Copies shared bytes to the start of `words`, word by word where both are aligned.
+pub fn copy_across(words: &Words, from: Bytes<'_>) -> usize {
+    if from.start.is_multiple_of(WORD_BYTES) {
+        let len = from.len.min(words.len() * WORD_BYTES);
+        let first = from.start / WORD_BYTES;
+        for (to, from) in words.iter().zip(&from.words[first..first + words_for(len)]) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        return len;
+    }
+    let mut done = 0;
+    let mut piece = [0; 512];
+    while done < from.len && done / WORD_BYTES < words.len() {
+        let n = from.skip(done).copy_to(&mut piece);
+        done += copy_in(&words[done / WORD_BYTES..], &piece[..n]);
+    }
+    done
+}
