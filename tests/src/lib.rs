@@ -1,1 +1,15 @@
-//! See Cargo.toml.
+//! Whole-system tests of RESH: real clients, real servers, faults.
+//!
+//! The tests are cases of the program `system-tests` (`main.rs`), each a process of its own with a
+//! time limit ([`harness`]). What they share is here: servers, the appliance, and ways to look at both.
+#![forbid(unsafe_code)]
+
+pub mod appliance;
+pub mod harness;
+pub mod http_check;
+pub mod net;
+pub mod process;
+pub mod rng;
+pub mod servers;
+pub mod site;
+pub mod tcp_servers;

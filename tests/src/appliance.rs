@@ -1,0 +1,277 @@
+//! The appliance under test: the command `resh`, run as an operator runs it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{CaseResult, Halt, project_root};
+use crate::net;
+use crate::process::{self, Process};
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where the command is: the environment variable `RESH_BIN`, or beside this program, or in `target/release`.
+///
+/// # Errors
+/// [`Halt::Skip`] if it is not built.
+pub fn resh() -> CaseResult<PathBuf> {
+    let beside = std::env::current_exe().ok().map(|path| path.with_file_name("resh"));
+    built("RESH_BIN", beside, "target/release/resh", "cargo build --release")
+}
+
+/// The command built with the hostile domains and probes that the shipped one does not have: the environment
+/// variable `RESH_FAULTS_BIN`, or in `target/faults/release`.
+///
+/// # Errors
+/// [`Halt::Skip`] if it is not built.
+pub fn resh_with_faults() -> CaseResult<PathBuf> {
+    let how = "cargo build --release -p resh --features faults --target-dir target/faults";
+    built("RESH_FAULTS_BIN", None, "target/faults/release/resh", how)
+}
+
+fn built(variable: &str, beside: Option<PathBuf>, path: &str, how: &str) -> CaseResult<PathBuf> {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(beside)
+        .chain([project_root().join(path)])
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| Halt::Skip(format!("{path} is not built ({how})")))
+}
+
+/// What a `resh.toml` says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Lines before the first service, such as `[limits]` and what belongs to it.
+    pub preamble: String,
+    /// The services.
+    pub services: Vec<Service>,
+}
+
+/// One service of a `resh.toml`.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Where clients connect to.
+    pub listen: SocketAddr,
+    /// `raw` or `http1`.
+    pub protocol: &'static str,
+    /// Further lines of this service, such as `on_mismatch = "stop-session"`.
+    pub more: String,
+    /// Names and addresses of its replicas.
+    pub replicas: Vec<(String, SocketAddr)>,
+}
+
+impl Service {
+    /// A service on a free port.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub fn new<'a>(
+        name: &str,
+        protocol: &'static str,
+        replicas: impl IntoIterator<Item = (&'a str, SocketAddr)>,
+    ) -> CaseResult<Self> {
+        let replicas =
+            replicas.into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
+        Ok(Service {
+            name: name.to_owned(),
+            listen: net::free_address()?,
+            protocol,
+            more: String::new(),
+            replicas,
+        })
+    }
+}
+
+impl Config {
+    /// One service and nothing else.
+    pub fn of(service: Service) -> Self {
+        Config { preamble: String::new(), services: vec![service] }
+    }
+
+    /// The text of `resh.toml`.
+    pub fn to_toml(&self) -> String {
+        let mut text = format!("name = \"test\"\n{}\n", self.preamble);
+        for service in &self.services {
+            let Service { name, listen, protocol, more, replicas } = service;
+            let _ = write!(
+                text,
+                "\n[[service]]\nname = \"{name}\"\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\n{more}\n"
+            );
+            for (name, address) in replicas {
+                let _ = write!(
+                    text,
+                    "[[service.replica]]\nname = \"{name}\"\naddress = \"{address}\"\n"
+                );
+            }
+        }
+        text
+    }
+}
+
+/// A running appliance; dropped, it stops.
+pub struct Appliance {
+    /// Where its first service listens.
+    pub address: SocketAddr,
+    /// The command; the domains are processes below it.
+    pub process: Process,
+    /// Its `--runtime-dir`.
+    pub runtime_dir: PathBuf,
+    program: PathBuf,
+}
+
+impl Appliance {
+    /// `resh run` with this configuration.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] if `resh` is not built, [`Halt::Fail`] if it does not get ready.
+    pub fn run(dir: &Path, config: &Config) -> CaseResult<Self> {
+        Self::run_program(&resh()?, dir, config, &[])
+    }
+
+    /// As [`Appliance::run`], with another program and more arguments.
+    ///
+    /// # Errors
+    /// As [`Appliance::run`].
+    pub fn run_program(
+        program: &Path,
+        dir: &Path,
+        config: &Config,
+        arguments: &[&str],
+    ) -> CaseResult<Self> {
+        let file = dir.join("resh.toml");
+        fs::write(&file, config.to_toml())?;
+        let mut command = Command::new(program);
+        command.arg("run").arg(&file).args(arguments);
+        Self::start(program, command, dir, config.services[0].listen)
+    }
+
+    /// `resh demo` with so many replicas.
+    ///
+    /// # Errors
+    /// As [`Appliance::run`].
+    pub fn demo(dir: &Path, replicas: usize) -> CaseResult<Self> {
+        let program = resh()?;
+        let address = net::free_address()?;
+        let mut command = Command::new(&program);
+        command.args(["demo", "--listen", &address.to_string()]);
+        command.args(["--replicas", &replicas.to_string()]);
+        Self::start(&program, command, dir, address)
+    }
+
+    fn start(
+        program: &Path,
+        mut command: Command,
+        dir: &Path,
+        address: SocketAddr,
+    ) -> CaseResult<Self> {
+        let runtime_dir = dir.join("run");
+        fs::create_dir_all(&runtime_dir)?;
+        command.arg("--runtime-dir").arg(&runtime_dir);
+        let process = Process::spawn(&mut command, "resh", dir)?;
+        let mut appliance =
+            Appliance { address, process, runtime_dir, program: program.to_path_buf() };
+        let (program, runtime_dir) = (appliance.program.clone(), appliance.runtime_dir.clone());
+        appliance.process.wait_ready(START_LIMIT, || {
+            status(&program, &runtime_dir).is_ok_and(|status| status.all_voting())
+        })?;
+        Ok(appliance)
+    }
+
+    /// What `resh status --json` says.
+    ///
+    /// # Errors
+    /// If the command fails or does not print JSON.
+    pub fn status(&self) -> CaseResult<Status> {
+        status(&self.program, &self.runtime_dir)
+    }
+
+    /// What `resh status` says to a human.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn status_text(&self) -> CaseResult<String> {
+        let mut command = Command::new(&self.program);
+        process::output(command.arg("status").arg("--runtime-dir").arg(&self.runtime_dir))
+    }
+
+    /// `resh fault`.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn fault(&self, replica: &str, fault: &str) -> CaseResult {
+        let mut command = Command::new(&self.program);
+        command.args(["fault", replica, fault, "--runtime-dir"]).arg(&self.runtime_dir);
+        process::output(&mut command).map(|_| ())
+    }
+
+    /// Waits until `wanted` holds of the status.
+    ///
+    /// # Errors
+    /// If it does not within `limit`; the text has the last status.
+    pub fn wait_status(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut wanted: impl FnMut(&Status) -> bool,
+    ) -> CaseResult<Status> {
+        let mut last = None;
+        let found = process::wait_until(limit, || {
+            let status = self.status().ok()?;
+            let holds = wanted(&status);
+            last = Some(status);
+            holds.then(|| last.take()).flatten()
+        });
+        found.ok_or_else(|| match last {
+            Some(last) => Halt::Fail(format!("never {what}; the last status: {:#}", last.0)),
+            None => Halt::Fail(format!("never {what}; no status")),
+        })
+    }
+}
+
+fn status(program: &Path, runtime_dir: &Path) -> CaseResult<Status> {
+    let mut command = Command::new(program);
+    command.args(["status", "--json", "--runtime-dir"]).arg(runtime_dir);
+    Ok(Status(serde_json::from_str(&process::output(&mut command)?)?))
+}
+
+/// What `resh status --json` says.
+#[derive(Clone, Debug)]
+pub struct Status(pub Value);
+
+impl Status {
+    /// The services.
+    pub fn services(&self) -> &[Value] {
+        self.0["services"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The replicas of all services.
+    pub fn replicas(&self) -> impl Iterator<Item = &Value> {
+        self.services().iter().flat_map(|service| {
+            service["replicas"].as_array().map_or(&[][..], Vec::as_slice).iter()
+        })
+    }
+
+    /// One replica by its name; `null` if there is none.
+    pub fn replica(&self, name: &str) -> &Value {
+        self.replicas().find(|replica| replica["name"] == name).unwrap_or(&Value::Null)
+    }
+
+    /// Whether there are replicas and all of them vote.
+    pub fn all_voting(&self) -> bool {
+        self.replicas().next().is_some()
+            && self.replicas().all(|replica| replica["state"] == "voting")
+    }
+
+    /// The recorded disputes, oldest first.
+    pub fn disputes(&self) -> &[Value] {
+        self.0["disputes"].as_array().map_or(&[], Vec::as_slice)
+    }
+}
