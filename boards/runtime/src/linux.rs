@@ -26,6 +26,8 @@ pub struct Grants {
     pub channels: Vec<GrantedChannel>,
     /// Its variables (`setvar`).
     pub variables: Vec<(String, u64)>,
+    /// Further open descriptors its program is handed, by name.
+    pub descriptors: Vec<(String, RawFd)>,
 }
 
 /// A memory region mapped into a domain.
@@ -94,7 +96,8 @@ const CHANNEL_MARK: u64 = 1 << 32;
 struct Loop {
     ready: Vec<Ready>,
     deadline_ms: Option<u64>,
-    taken: Vec<String>,
+    /// Symbols of the regions that were handed out: as shared words, or as plain memory.
+    handed_out: Vec<(&'static str, bool)>,
 }
 
 thread_local! {
@@ -156,7 +159,7 @@ pub fn start(grants: Grants) -> io::Result<()> {
     }
     LOOP.with_borrow_mut(|state| {
         state.ready.reserve(EVENTS);
-        state.taken.reserve(mappings.len());
+        state.handed_out.reserve(mappings.len());
     });
     let domain = Domain {
         name: grants.name,
@@ -256,28 +259,32 @@ fn mapping(symbol: &str) -> Option<&'static Mapping> {
     domain().mappings.iter().find(|mapping| mapping.symbol == symbol)
 }
 
-fn is_taken(symbol: &str) -> bool {
-    LOOP.with_borrow(|state| state.taken.iter().any(|taken| taken == symbol))
+/// Hands out the region `symbol`: as shared words as often as one likes, as plain memory only once
+/// and in no other way.
+fn hand_out(symbol: &'static str, plain: bool) -> Option<&'static Mapping> {
+    let mapping = mapping(symbol).filter(|mapping| mapping.writable || !plain)?;
+    LOOP.with_borrow_mut(|state| {
+        match state.handed_out.iter().find(|(name, _)| *name == symbol) {
+            None => state.handed_out.push((symbol, plain)),
+            Some((_, false)) if !plain => {}
+            Some(_) => return None,
+        }
+        Some(mapping)
+    })
 }
 
-pub(crate) fn region(symbol: &str) -> Option<&'static Words> {
-    let mapping = mapping(symbol)?;
-    if is_taken(symbol) {
-        return None;
-    }
+pub(crate) fn region(symbol: &'static str) -> Option<&'static Words> {
+    let mapping = hand_out(symbol, false)?;
     let words = mapping.len / size_of::<u64>();
     // SAFETY: the mapping is page-aligned, `len` bytes long and lives as long as the process; atomics
     // may change behind our back. A store to a region mapped read-only faults and ends the domain.
     Some(unsafe { std::slice::from_raw_parts(mapping.address as *const AtomicU64, words) })
 }
 
-pub(crate) fn take_region(symbol: &str) -> Option<&'static mut [u8]> {
-    let mapping = mapping(symbol).filter(|mapping| mapping.writable)?;
-    if is_taken(symbol) {
-        return None;
-    }
-    LOOP.with_borrow_mut(|state| state.taken.push(symbol.to_owned()));
-    // SAFETY: the mapping is writable and lives as long as the process, `taken` makes this the only
+#[expect(clippy::mut_from_ref, reason = "the region comes from the kernel, not from `symbol`")]
+pub(crate) fn take_region(symbol: &'static str) -> Option<&'static mut [u8]> {
+    let mapping = hand_out(symbol, true)?;
+    // SAFETY: the mapping is writable and lives as long as the process, `hand_out` makes this the only
     // reference to it here, and the system description lets no other domain write it.
     Some(unsafe { std::slice::from_raw_parts_mut(mapping.address as *mut u8, mapping.len) })
 }
