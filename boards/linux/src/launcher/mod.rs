@@ -1,0 +1,113 @@
+//! `resh run`: checks everything, starts every domain of the system description, and is their
+//! supervisor until it is told to stop.
+
+mod listeners;
+mod memory;
+mod ready;
+pub mod spawn;
+mod supervise;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use sel4_microkit::linux;
+
+use crate::config;
+use crate::diagnostic::Diagnostic;
+use crate::runtime_dir;
+use crate::system::{System, authority};
+
+/// The system description that is built in.
+pub const SYSTEM_XML: &str = include_str!("../../../../microkit-system.xml");
+
+/// How to run an appliance.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Another system description than the built-in one.
+    pub system: Option<PathBuf>,
+    /// Where the control socket goes; by default [`runtime_dir::default_dir`].
+    pub runtime_dir: Option<PathBuf>,
+    /// Other programs for some domains: domain, program.
+    pub replace: Vec<(String, String)>,
+    /// Called once the appliance answers.
+    pub on_ready: Option<fn(&str)>,
+}
+
+/// Everything that must hold before a domain is started.
+pub struct Checked {
+    /// The configuration.
+    pub config: config::Checked,
+    /// The system description.
+    pub system: System,
+}
+
+/// Reads and checks the configuration and the system description.
+pub fn check(config_path: &std::path::Path, options: &Options) -> Result<Checked, Vec<Diagnostic>> {
+    let config = config::load(config_path);
+    let system = match &options.system {
+        Some(path) => System::load(path),
+        None => System::parse(SYSTEM_XML).and_then(|system| {
+            let faults = authority::check(&system);
+            if faults.is_empty() { Ok(system) } else { Err(faults) }
+        }),
+    };
+    match (config, system) {
+        (Ok(config), Ok(system)) => Ok(Checked { config, system }),
+        (config, system) => {
+            let faults = [config.err(), system.err()];
+            Err(faults.into_iter().flatten().flatten().collect())
+        }
+    }
+}
+
+/// Runs the appliance of `checked` until it is told to stop or cannot go on.
+pub fn run(checked: &Checked, options: &Options) -> Result<ExitCode, String> {
+    let appliance = &checked.config.appliance;
+    let system = &checked.system;
+    raise_file_limit();
+    let runtime_dir = match &options.runtime_dir {
+        Some(dir) => dir.clone(),
+        None => runtime_dir::default_dir().map_err(|error| error.to_string())?,
+    };
+    let parts = spawn::Parts::new(system).map_err(|error| format!("cannot start: {error}"))?;
+    let mut encoded = [0; resh_channel::config::ENCODED_BYTES_MAX];
+    let len = appliance.encode(&mut encoded).map_err(|error| error.to_string())?;
+    let config_memory = parts.memory("config").ok_or("the system description has no `config`")?;
+    config_memory.prefill(&encoded[..len]).map_err(|error| error.to_string())?;
+    let listeners = listeners::Listeners::open(appliance, &runtime_dir)?;
+
+    let own = system
+        .domains
+        .iter()
+        .position(|domain| domain.name == supervise::SUPERVISOR)
+        .ok_or("the system description has no domain `supervisor`")?;
+    let mut grants = parts.grants(own);
+    own_descriptors(&mut grants).map_err(|error| error.to_string())?;
+    linux::start(grants).map_err(|error| error.to_string())?;
+    let supervisor = supervise::Supervisor::start(checked, &parts, &listeners, options)?;
+    supervisor.run()
+}
+
+/// The supervisor's own end of the parts: its mappings close their descriptors, so they get copies.
+fn own_descriptors(grants: &mut linux::Grants) -> std::io::Result<()> {
+    for region in &mut grants.regions {
+        // SAFETY: no pointer is passed, and the descriptor is one of ours.
+        region.fd = unsafe { libc::fcntl(region.fd, libc::F_DUPFD_CLOEXEC, 0) };
+        if region.fd < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Every session is a descriptor in several domains: take as many as this user may have.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for the calls. If they fail, the domains say what they lack.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What the supervisor reads from the voter's statistics.
+
+use resh_channel::config::Appliance;
+use resh_channel::memory::Words;
+use resh_channel::snapshot;
+use resh_channel::stats::{ReplicaState, VoterStats};
+
+/// The voter's statistics, once there are any.
+pub(super) fn voter_stats(region: &Words) -> Option<VoterStats> {
+    let mut scratch = vec![0; size_of_val(region)];
+    snapshot::read(region, &mut scratch).ok()
+}
+
+/// Number of replica domains that the services of `appliance` need.
+pub(super) fn replicas_needed(appliance: &Appliance) -> usize {
+    appliance.services.iter().map(|service| service.replicas.len()).max().unwrap_or(0)
+}
+
+/// Whether all replica domains that are needed vote.
+pub(super) fn all_vote(appliance: &Appliance, stats: &VoterStats) -> bool {
+    let needed = replicas_needed(appliance);
+    let voting = stats.replicas.iter().take(needed);
+    voting.filter(|replica| replica.state == ReplicaState::Voting).count() == needed
+}
