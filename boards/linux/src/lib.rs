@@ -1,0 +1,4 @@
+//! The Linux board: every protection domain a confined process.
+
+pub mod diagnostic;
+pub mod system;
