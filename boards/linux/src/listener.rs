@@ -1,0 +1,407 @@
+//! The TCP stack of the host's kernel, as the network domain uses it.
+//!
+//! Listening sockets are made in [`Listener::bind`], before the domain's system calls are confined.
+//! After that: `accept4`, `read`, `sendto`, `shutdown`, `close`, `setsockopt`, `getsockopt`, `epoll_ctl`.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use pd_network::stack::{Accepted, Conn, Event, Received, Sent, Stack};
+use resh_channel::config::{Appliance, SERVICES_MAX};
+use resh_channel::memory::{Bytes, WORD_BYTES, Words};
+use sel4_microkit::linux;
+
+/// Connections that the kernel completes before we accept them, for each service.
+const BACKLOG: libc::c_int = 1024;
+/// Tokens of listening sockets: this and the service's index. Below are connection numbers.
+const LISTENING: u32 = 1 << 16;
+/// Unsent bytes of one connection that the kernel buffers, beyond which it takes no more.
+const NOT_SENT_BYTES: libc::c_int = 128 * 1024;
+/// Descriptors that the domain needs beside one for each client.
+const SPARE_DESCRIPTORS: libc::rlim_t = 64;
+
+/// Why a service cannot be listened for.
+#[derive(Debug)]
+pub struct BindError {
+    /// Its name.
+    pub service: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What failed.
+    pub error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, address, error } = self;
+        write!(f, "service `{service}` cannot listen at {address}: ")?;
+        match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => {
+                write!(f, "another program listens there (`ss -ltnp` shows which)")
+            }
+            Some(libc::EACCES) if address.port() < 1024 => write!(
+                f,
+                "ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`",
+                address.port()
+            ),
+            Some(libc::EADDRNOTAVAIL) => {
+                write!(f, "no network interface of this host has that address")
+            }
+            Some(libc::EAFNOSUPPORT) => {
+                write!(f, "this host has no {}", if address.is_ipv6() { "IPv6" } else { "IPv4" })
+            }
+            _ => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The services' listening sockets and the clients' connections.
+pub struct Listener {
+    listening: Vec<OwnedFd>,
+    /// Services with clients that may be waiting, a bit each.
+    waiting: u32,
+    /// The service whose turn it is.
+    next: usize,
+    /// By connection number.
+    connections: Vec<Option<OwnedFd>>,
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn set_option(
+    fd: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `value`, which lives until the call returns.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) }).map(drop)
+}
+
+/// The kernel's form of an address, and its length.
+fn to_raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: all bytes zero is a value of this C struct of integers.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let place = &raw mut storage;
+    let len = match address {
+        SocketAddr::V4(v4) => {
+            let raw = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: a sockaddr_storage has room and alignment for every address.
+            unsafe { place.cast::<libc::sockaddr_in>().write(raw) };
+            size_of_val(&raw)
+        }
+        SocketAddr::V6(v6) => {
+            let raw = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: a sockaddr_storage has room and alignment for every address.
+            unsafe { place.cast::<libc::sockaddr_in6>().write(raw) };
+            size_of_val(&raw)
+        }
+    };
+    (storage, len as libc::socklen_t)
+}
+
+/// An address from the kernel's form. An IPv4 address as an IPv6 socket sees it becomes IPv4 again.
+fn from_raw(storage: &libc::sockaddr_storage) -> SocketAddr {
+    let place = &raw const *storage;
+    if libc::c_int::from(storage.ss_family) == libc::AF_INET6 {
+        // SAFETY: of this family the storage holds a sockaddr_in6, and any bytes are one.
+        let raw = unsafe { place.cast::<libc::sockaddr_in6>().read() };
+        let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
+        let port = u16::from_be(raw.sin6_port);
+        return match ip.to_canonical() {
+            IpAddr::V4(v4) => SocketAddrV4::new(v4, port).into(),
+            IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, raw.sin6_scope_id).into(),
+        };
+    }
+    // SAFETY: sockets here are of no third family, and any bytes are a sockaddr_in.
+    let raw = unsafe { place.cast::<libc::sockaddr_in>().read() };
+    let ip = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+    SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into()
+}
+
+fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointer is passed.
+    let fd = check(unsafe { libc::socket(family, kind, 0) })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if address.is_ipv6() {
+        // `[::]` answers for the IPv4 addresses too, whatever the host's default is.
+        set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+    }
+    // Accepted connections inherit these.
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)?;
+    let (storage, len) = to_raw(address);
+    // SAFETY: the kernel reads `len` bytes of `storage`.
+    check(unsafe { libc::bind(fd, (&raw const storage).cast(), len) })?;
+    // SAFETY: no pointer is passed.
+    check(unsafe { libc::listen(fd, BACKLOG) })?;
+    Ok(socket)
+}
+
+/// Allows this process a descriptor for each of `sessions` clients, as far as the hard limit goes.
+fn raise_descriptor_limit(sessions: u16) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes `limit`.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    let needed = libc::rlim_t::from(sessions) + SPARE_DESCRIPTORS;
+    if limit.rlim_max < needed {
+        return Err(io::Error::other(format!(
+            "{sessions} sessions need {needed} file descriptors, and only {} are allowed (`ulimit -Hn`)",
+            limit.rlim_max
+        )));
+    }
+    if limit.rlim_cur < needed {
+        limit.rlim_cur = needed;
+        // SAFETY: the kernel reads `limit`.
+        check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    }
+    Ok(())
+}
+
+impl Listener {
+    /// Listens for every service of `appliance`. The process must have been started as a domain.
+    ///
+    /// # Errors
+    /// The first service that cannot be had, and why.
+    pub fn bind(appliance: &Appliance) -> Result<Self, BindError> {
+        let mut listening = Vec::with_capacity(SERVICES_MAX);
+        for (index, service) in appliance.services.iter().enumerate() {
+            let socket = raise_descriptor_limit(appliance.limits.sessions)
+                .and_then(|()| listen(service.listen))
+                .and_then(|socket| {
+                    linux::watch_input(socket.as_raw_fd(), LISTENING + index as u32)?;
+                    Ok(socket)
+                })
+                .map_err(|error| BindError {
+                    service: service.name.as_str().to_owned(),
+                    address: service.listen,
+                    error,
+                })?;
+            listening.push(socket);
+        }
+        let mut connections = Vec::new();
+        connections.resize_with(usize::from(Conn::MAX) + 1, || None);
+        Ok(Self { listening, waiting: 0, next: 0, connections })
+    }
+
+    fn fd(&self, conn: Conn) -> RawFd {
+        self.connections[usize::from(conn)].as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Accepts from the services in turn.
+    fn accept_next(&mut self) -> Option<(usize, OwnedFd, SocketAddr)> {
+        while self.waiting != 0 {
+            let service = self.next % self.listening.len();
+            self.next = service + 1;
+            if self.waiting & (1 << service) == 0 {
+                continue;
+            }
+            // SAFETY: all bytes zero is a value of this C struct of integers.
+            let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+            let mut len = size_of_val(&storage) as libc::socklen_t;
+            let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            let listening = self.listening[service].as_raw_fd();
+            // SAFETY: the kernel writes at most `len` bytes to `storage`.
+            let accepted = check(unsafe {
+                libc::accept4(listening, (&raw mut storage).cast(), &mut len, flags)
+            });
+            match accepted {
+                Ok(fd) => {
+                    // SAFETY: the descriptor is new and nobody else's.
+                    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+                    return Some((service, socket, from_raw(&storage)));
+                }
+                Err(error) => match error.raw_os_error() {
+                    // The client is gone already, or it was its network that failed: the next one.
+                    Some(
+                        libc::ECONNABORTED
+                        | libc::EINTR
+                        | libc::EPROTO
+                        | libc::ENETDOWN
+                        | libc::ENETUNREACH
+                        | libc::EHOSTDOWN
+                        | libc::EHOSTUNREACH
+                        | libc::ENOPROTOOPT
+                        | libc::ENONET,
+                    ) => {}
+                    Some(libc::EAGAIN) => self.waiting &= !(1 << service),
+                    // The host is short of memory or descriptors: try again at the next turn.
+                    _ => return None,
+                },
+            }
+        }
+        None
+    }
+}
+
+/// Makes `close` send a reset and forget what was not delivered.
+fn reset_on_close(socket: &OwnedFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the kernel reads `linger`. A failure leaves an orderly close, which is safe too.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of_val(&linger) as libc::socklen_t,
+        )
+    };
+}
+
+/// Whether the call is to be made again at the next event. Otherwise the connection is gone.
+fn would_block() -> bool {
+    matches!(
+        io::Error::last_os_error().kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+impl Stack for Listener {
+    fn poll(&mut self, _: u64) {}
+
+    fn flush(&mut self, _: u64) {}
+
+    fn deadline_ms(&self) -> Option<u64> {
+        None
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        while let Some(ready) = linux::take_ready() {
+            if let Some(service) = ready.token.checked_sub(LISTENING) {
+                self.waiting |= 1 << service;
+            } else {
+                return Some(Event {
+                    conn: ready.token as Conn,
+                    readable: ready.readable,
+                    writable: ready.writable,
+                    hung_up: ready.hung_up,
+                });
+            }
+        }
+        None
+    }
+
+    fn accept(&mut self, conn: Conn) -> Option<Accepted> {
+        loop {
+            let (service, socket, peer) = self.accept_next()?;
+            // Cannot be watched (the kernel is short of memory): the client sees it closed.
+            if linux::watch(socket.as_raw_fd(), u32::from(conn)).is_ok() {
+                self.connections[usize::from(conn)] = Some(socket);
+                return Some(Accepted { service: service as u8, peer });
+            }
+        }
+    }
+
+    fn refuse(&mut self) -> bool {
+        let Some((_, socket, _)) = self.accept_next() else { return false };
+        reset_on_close(&socket);
+        true
+    }
+
+    fn receive(&mut self, conn: Conn, into: &Words, limit: usize) -> Received {
+        let limit = limit.min(into.len() * WORD_BYTES);
+        let place = into.as_ptr().cast_mut().cast::<libc::c_void>();
+        // SAFETY: `limit` bytes from `place` lie within `into`, which is made of atomics and so may be
+        // written through a shared reference; nobody else writes it, it is our ring's free part.
+        let len = unsafe { libc::read(self.fd(conn), place, limit) };
+        match len {
+            // The end of the stream may have come with these bytes, and would then be no new event.
+            1.. => Received::Bytes { len: len as usize, more: true },
+            0 => Received::End,
+            _ if would_block() => Received::Nothing,
+            _ => Received::Gone,
+        }
+    }
+
+    fn send(&mut self, conn: Conn, bytes: Bytes<'_>) -> Sent {
+        let (words, start) = bytes.raw();
+        // SAFETY: by the invariant of `Bytes`, `start` and the `len` bytes from there lie within
+        // `words`. The kernel reads them; that another domain may write them meanwhile concerns only
+        // what is sent.
+        let len = unsafe {
+            let place = words.as_ptr().cast::<u8>().add(start);
+            libc::send(self.fd(conn), place.cast(), bytes.len(), libc::MSG_NOSIGNAL)
+        };
+        match len {
+            0.. => Sent::Bytes(len as usize),
+            _ if would_block() => Sent::Bytes(0),
+            _ => Sent::Gone,
+        }
+    }
+
+    fn finish(&mut self, conn: Conn) {
+        // SAFETY: no pointer is passed. If it fails the connection is gone, and an event will say so.
+        unsafe { libc::shutdown(self.fd(conn), libc::SHUT_WR) };
+    }
+
+    fn close(&mut self, conn: Conn, abort: bool) {
+        if let Some(socket) = self.connections[usize::from(conn)].take()
+            && abort
+        {
+            reset_on_close(&socket);
+        }
+    }
+
+    fn is_gone(&mut self, conn: Conn) -> bool {
+        let mut error: libc::c_int = 0;
+        let mut len = size_of_val(&error) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes to `error`.
+        let result = unsafe {
+            libc::getsockopt(
+                self.fd(conn),
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                (&raw mut error).cast(),
+                &mut len,
+            )
+        };
+        result < 0 || error != 0
+    }
+
+    fn unacknowledged(&mut self, conn: Conn) -> usize {
+        // SAFETY: all bytes zero is a value of this C struct of integers.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes to `info`.
+        let result = unsafe {
+            libc::getsockopt(
+                self.fd(conn),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut info).cast(),
+                &mut len,
+            )
+        };
+        if result < 0 {
+            return 0;
+        }
+        info.tcpi_notsent_bytes as usize + info.tcpi_unacked as usize * info.tcpi_snd_mss as usize
+    }
+}

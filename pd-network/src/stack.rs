@@ -1,0 +1,103 @@
+//! What the domain wants of a TCP stack: the server's side of it, without waiting.
+
+use core::net::SocketAddr;
+
+use resh_channel::memory::{Bytes, Words};
+
+/// Number of a connection. The domain chooses it: it is the index of the session.
+pub type Conn = u16;
+
+/// Something that may have happened to a connection. It is a hint: there may be less to it, and an
+/// event that is too old does no harm. An event must follow whenever [`Received::Nothing`] or a send
+/// that took less than all stops to be the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Which connection.
+    pub conn: Conn,
+    /// There may be something to receive, or the end of it.
+    pub readable: bool,
+    /// There may be room to send.
+    pub writable: bool,
+    /// The connection may be gone: ask [`Stack::is_gone`] unless a receive or send will tell.
+    pub hung_up: bool,
+}
+
+/// A new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Index of the service it is for.
+    pub service: u8,
+    /// The client.
+    pub peer: SocketAddr,
+}
+
+/// What [`Stack::receive`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// That many bytes, at least one. If there are no `more`, the next event will say when.
+    Bytes {
+        /// How many.
+        len: usize,
+        /// There may be more, or the end, already.
+        more: bool,
+    },
+    /// Nothing now.
+    Nothing,
+    /// The client ended its stream.
+    End,
+    /// The connection is gone.
+    Gone,
+}
+
+/// What [`Stack::send`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Took that many bytes, possibly none.
+    Bytes(usize),
+    /// The connection is gone.
+    Gone,
+}
+
+/// The server's side of TCP, without waiting.
+///
+/// Between [`accept`](Self::accept) and [`close`](Self::close) a connection's number is in use.
+pub trait Stack {
+    /// Takes in what came from the network. `now_ms` never goes backwards.
+    fn poll(&mut self, now_ms: u64);
+
+    /// Sends what is due. Called after a batch of the calls below.
+    fn flush(&mut self, now_ms: u64);
+
+    /// When [`poll`](Self::poll) is to be called even if nothing happens.
+    fn deadline_ms(&self) -> Option<u64>;
+
+    /// The next thing that happened.
+    fn next_event(&mut self) -> Option<Event>;
+
+    /// Takes the next waiting client as connection `conn`. A connection is first taken to be writable
+    /// and not readable.
+    fn accept(&mut self, conn: Conn) -> Option<Accepted>;
+
+    /// Turns the next waiting client away. False if there is none.
+    fn refuse(&mut self) -> bool;
+
+    /// Receives at most `limit` bytes, which fit `into`, to its start. The rest of the last word may
+    /// be overwritten.
+    fn receive(&mut self, conn: Conn, into: &Words, limit: usize) -> Received;
+
+    /// Sends as many of `bytes` as can be taken now.
+    fn send(&mut self, conn: Conn, bytes: Bytes<'_>) -> Sent;
+
+    /// Ends our stream, after all that was sent.
+    fn finish(&mut self, conn: Conn);
+
+    /// Gives the connection up: what was sent is still delivered and our stream then ended, or, with
+    /// `abort`, the client sees a reset at once.
+    fn close(&mut self, conn: Conn, abort: bool);
+
+    /// Whether the connection is gone, though there may be bytes left to receive.
+    fn is_gone(&mut self, conn: Conn) -> bool;
+
+    /// Bytes sent that the client has not acknowledged: 0 if there are none, otherwise about how many.
+    fn unacknowledged(&mut self, conn: Conn) -> usize;
+}
