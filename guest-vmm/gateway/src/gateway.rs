@@ -1,0 +1,332 @@
+//! The gateway: from the broadcast ring to the replica, and from there to the reply ring.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use resh_channel::config::{Appliance, Protocol};
+use resh_channel::memory::{Ordering, Words};
+use resh_channel::message::{Kind, Message, Reason, SessionId};
+use resh_channel::ring::{Consumer, Record, Violation, note};
+
+use crate::queue::Queue;
+use crate::replies::{Replies, Stop};
+use crate::session::{End, Link, Session, Turn};
+use crate::upstream::{Event, Opening, Upstream};
+use crate::{Broken, SLOTS, raw};
+
+/// Records taken from the broadcast ring before sessions get their turn again.
+const RECORDS_PER_ROUND: usize = 512;
+
+/// The memory that a gateway shares with the voter.
+#[derive(Clone, Copy)]
+pub struct Rings<'m> {
+    /// What the voter tells all gateways.
+    pub broadcast_ring: &'m Words,
+    /// How far this one has read it.
+    pub broadcast_cursor: &'m Words,
+    /// What this one tells the voter.
+    pub reply_ring: &'m Words,
+    /// How far the voter has read that.
+    pub reply_cursor: &'m Words,
+}
+
+/// What is to be done after a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// The voter waits for a signal.
+    pub signal_voter: bool,
+    /// There is more to do at once. If not, the gateway can sleep.
+    pub again: bool,
+    /// When the next round must be, at the latest.
+    pub wake_at_ms: Option<u64>,
+}
+
+/// One replica's gateway.
+pub struct Gateway<'m, U> {
+    replica: usize,
+    generation: u64,
+    rings: Rings<'m>,
+    connect_ms: u64,
+    /// By service number: how its bytes are brought to one form. `None` if it has no such replica.
+    services: Vec<Option<Protocol>>,
+    upstream: U,
+    /// Not there before the voter has let us in.
+    broadcast: Option<Consumer<'m>>,
+    replies: Replies<'m>,
+    sessions: Box<[Session]>,
+    /// Sessions with something to do.
+    ready: Queue,
+    /// Sessions whose connection is being made, in the order of their deadlines.
+    connecting: Queue,
+}
+
+impl<'m, U: Upstream> Gateway<'m, U> {
+    /// The gateway of `replica` in the domain's life number `generation`. Says hello to the voter; the
+    /// first [`round`](Self::round) tells whether it wants a signal.
+    ///
+    /// # Errors
+    /// [`Broken::Regions`] if a region is too small.
+    pub fn new(
+        appliance: &Appliance,
+        replica: usize,
+        generation: u64,
+        rings: Rings<'m>,
+        upstream: U,
+    ) -> Result<Self, Broken> {
+        let services: Vec<_> = appliance
+            .services
+            .iter()
+            .map(|service| (replica < service.replicas.len()).then_some(service.protocol))
+            .collect();
+        let mut replies = Replies::new(rings.reply_ring, rings.reply_cursor)?;
+        replies.say(&hello(generation)).map_err(|_| Broken::Regions)?;
+        Ok(Self {
+            replica,
+            generation,
+            rings,
+            connect_ms: appliance.limits.connect_ms.into(),
+            services,
+            upstream,
+            broadcast: None,
+            replies,
+            sessions: (0..SLOTS).map(|_| Session::vacant(1)).collect(),
+            ready: Queue::new(SLOTS),
+            connecting: Queue::new(SLOTS),
+        })
+    }
+
+    /// Sessions that live.
+    pub fn sessions(&self) -> usize {
+        self.sessions.iter().filter(|session| session.live).count()
+    }
+
+    /// The transport.
+    pub fn upstream(&mut self) -> &mut U {
+        &mut self.upstream
+    }
+
+    /// Looks at all inputs once and does what there is to do.
+    ///
+    /// # Errors
+    /// The voter broke the rules of the channel. As it is trusted, that ends the domain.
+    pub fn round(&mut self, now_ms: u64) -> Result<Round, Broken> {
+        let mut round = Round::default();
+        if self.broadcast.is_none() && !self.join()? {
+            round.signal_voter = self.replies.publish();
+            return Ok(round);
+        }
+        self.replies.disarm();
+        let records = self.read_broadcast(&mut round)?;
+        self.read_events();
+        self.check_connecting(now_ms);
+        let full = self.pump_ready(now_ms)?;
+        let transport_at_ms = self.upstream.poll(now_ms);
+        round.signal_voter |= self.replies.publish();
+
+        // Sleep only if nothing is left: the voter signals a sleeping reader and a waiting writer.
+        let blocked =
+            if full { self.replies.arm().map_err(Broken::Replies)? } else { self.ready.is_empty() };
+        round.again = !blocked || records == RECORDS_PER_ROUND || !self.arm();
+        let connect_at_ms = self.connecting.first().map(|at| self.sessions[at].connect_by_ms);
+        round.wake_at_ms = match (transport_at_ms, connect_at_ms) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Ok(round)
+    }
+
+    /// Attaches to the broadcast ring if the voter has said where. True if that is done.
+    fn join(&mut self) -> Result<bool, Broken> {
+        let cursor = self.rings.reply_cursor;
+        if note(cursor, 0).load(Ordering::Acquire) != self.generation {
+            return Ok(false);
+        }
+        let start = note(cursor, 1).load(Ordering::Relaxed);
+        let consumer = Consumer::new(self.rings.broadcast_ring, self.rings.broadcast_cursor, start);
+        self.broadcast = Some(consumer.map_err(|_| Broken::Regions)?);
+        match self.replies.say(&hello(self.generation)) {
+            Ok(()) => Ok(true),
+            Err(Stop::Full) => Err(Broken::Regions),
+            Err(Stop::Broken(violation)) => Err(Broken::Replies(violation)),
+        }
+    }
+
+    /// Asks the voter for a signal. True if there is nothing to read now.
+    fn arm(&mut self) -> bool {
+        self.broadcast.as_mut().is_none_or(Consumer::arm)
+    }
+
+    /// Takes records from the broadcast ring, and returns how many.
+    fn read_broadcast(&mut self, round: &mut Round) -> Result<usize, Broken> {
+        let mut records = 0;
+        while records < RECORDS_PER_ROUND {
+            let Some(broadcast) = &mut self.broadcast else { break };
+            let Some(record) = broadcast.peek().map_err(Broken::Broadcast)? else { break };
+            self.handle(&record)?;
+            if let Some(broadcast) = &mut self.broadcast {
+                broadcast.advance(&record);
+            }
+            records += 1;
+        }
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.disarm();
+            round.signal_voter |= broadcast.release();
+        }
+        Ok(records)
+    }
+
+    fn handle(&mut self, record: &Record<'_>) -> Result<(), Broken> {
+        let message = &record.message;
+        let index = usize::from(message.session.index);
+        if index >= self.sessions.len() {
+            return Err(Broken::Broadcast(Violation::Header));
+        }
+        if message.kind == Kind::Open {
+            self.drop_session(index);
+            self.begin(message.session, message.arg.into());
+            return Ok(());
+        }
+        let session = &mut self.sessions[index];
+        if !session.live || session.id != message.session {
+            return Ok(());
+        }
+        match message.kind {
+            Kind::Data => {
+                if message.offset != session.received || session.client_fin {
+                    return Err(Broken::Broadcast(Violation::Header));
+                }
+                session.received += record.payload.len() as u64;
+                raw::data(session, record.payload, &mut self.upstream);
+                self.ready.push(index);
+            }
+            Kind::Fin => {
+                session.client_fin = true;
+                self.ready.push(index);
+            }
+            Kind::Credit => {
+                session.credit = session.credit.max(message.offset);
+                self.ready.push(index);
+            }
+            Kind::Reset => self.drop_session(index),
+            Kind::Evict if usize::from(message.arg) == self.replica => self.drop_session(index),
+            Kind::Evict => {}
+            // Nothing else comes from the voter.
+            _ => return Err(Broken::Broadcast(Violation::Header)),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, id: SessionId, service: usize) {
+        let Some(Some(protocol)) = self.services.get(service) else { return };
+        let index = usize::from(id.index);
+        let session = &mut self.sessions[index];
+        session.begin(id, service);
+        if let Protocol::Http1(_) = protocol {
+            session.link = Link::None;
+            session.end_with(End::Reset(Reason::Refused));
+        }
+        self.ready.push(index);
+    }
+
+    /// Ends a session at once, if there is one: its connection is aborted.
+    fn drop_session(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        if matches!(session.link, Link::Connecting | Link::Open) {
+            self.upstream.close(index, true);
+        }
+        session.link = Link::None;
+        session.live = false;
+        session.upload.clear();
+        self.connecting.remove(index);
+        self.ready.remove(index);
+    }
+
+    fn read_events(&mut self) {
+        while let Some(event) = self.upstream.next_event() {
+            match event {
+                Event::Opened(index) => self.opened(index),
+                Event::Refused(index) => self.refused(index),
+                Event::Ready { session: index, readable, writable } => {
+                    let Some(session) = self.sessions.get_mut(index) else { continue };
+                    session.readable |= readable;
+                    session.writable |= writable;
+                    if session.live {
+                        self.ready.push(index);
+                    }
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        if session.live && session.link == Link::Connecting {
+            session.linked();
+            self.connecting.remove(index);
+            self.ready.push(index);
+        }
+    }
+
+    fn refused(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        if session.live && session.link == Link::Connecting {
+            session.link = Link::None;
+            self.connecting.remove(index);
+            session.end_with(End::Reset(Reason::Refused));
+            self.ready.push(index);
+        }
+    }
+
+    fn check_connecting(&mut self, now_ms: u64) {
+        while let Some(index) = self.connecting.first() {
+            if self.sessions[index].connect_by_ms > now_ms {
+                break;
+            }
+            self.upstream.close(index, true);
+            self.refused(index);
+        }
+    }
+
+    fn connect(&mut self, index: usize, now_ms: u64) {
+        let session = &mut self.sessions[index];
+        session.unlink();
+        session.link = Link::Connecting;
+        match self.upstream.open(index, session.service) {
+            Ok(Opening::Open) => self.opened(index),
+            Ok(Opening::Pending) => {
+                session.connect_by_ms = now_ms.saturating_add(self.connect_ms);
+                self.connecting.push(index);
+            }
+            Err(_) => self.refused(index),
+        }
+    }
+
+    /// Gives each session that has something to do one turn. True if the reply ring is full.
+    fn pump_ready(&mut self, now_ms: u64) -> Result<bool, Broken> {
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.first() else { break };
+            if self.sessions[index].link == Link::Wanted {
+                self.connect(index, now_ms);
+            }
+            let session = &mut self.sessions[index];
+            match raw::pump(session, &mut self.upstream, &mut self.replies) {
+                Ok(turn) => {
+                    self.ready.remove(index);
+                    match turn {
+                        Turn::Idle => {}
+                        Turn::Again => self.ready.push(index),
+                        Turn::Over => self.drop_session(index),
+                    }
+                }
+                // It stays the first, so that room goes to whoever waits longest.
+                Err(Stop::Full) => return Ok(true),
+                Err(Stop::Broken(violation)) => return Err(Broken::Replies(violation)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn hello(generation: u64) -> Message {
+    Message::new(Kind::Hello, SessionId::default()).at(generation)
+}

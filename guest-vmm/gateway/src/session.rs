@@ -1,0 +1,186 @@
+//! One session, as its gateway sees it.
+
+use resh_channel::message::{Kind, Message, Reason, SessionId};
+
+use crate::fifo::ClockedFifo;
+use crate::replies::{Replies, Stop};
+use crate::{CREDIT_BYTES, TAKEN_STEP_BYTES};
+
+/// The connection to the replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// There is none.
+    None,
+    /// One is to be made.
+    Wanted,
+    /// It is being made.
+    Connecting,
+    /// It stands.
+    Open,
+}
+
+/// How the reply stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Orderly.
+    Fin,
+    /// By an abort.
+    Reset(Reason),
+}
+
+/// What a session did when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// All that can be done for now.
+    Idle,
+    /// There is more to do.
+    Again,
+    /// It is over.
+    Over,
+}
+
+/// One session.
+pub(crate) struct Session {
+    /// Its id, while it lives.
+    pub(crate) id: SessionId,
+    /// Whether it lives.
+    pub(crate) live: bool,
+    /// Its service.
+    pub(crate) service: usize,
+
+    /// The connection to the replica.
+    pub(crate) link: Link,
+    /// When a connection that is being made has taken too long.
+    pub(crate) connect_by_ms: u64,
+    /// The connection may have something to read.
+    pub(crate) readable: bool,
+    /// The connection may take something.
+    pub(crate) writable: bool,
+    /// The connection takes nothing any more.
+    pub(crate) deaf: bool,
+
+    /// Request bytes that the voter sent.
+    pub(crate) received: u64,
+    /// Those that went on, or were thrown away.
+    pub(crate) consumed: u64,
+    /// What the voter knows of that.
+    taken: u64,
+    /// The rest.
+    pub(crate) upload: ClockedFifo,
+    /// The client ended its stream.
+    pub(crate) client_fin: bool,
+    /// The replica, or the canonicaliser, was told so.
+    pub(crate) finished: bool,
+
+    /// Reply bytes that the voter was sent.
+    pub(crate) sent: u64,
+    /// Reply bytes it may be sent.
+    pub(crate) credit: u64,
+    /// How the reply stream is to end after that.
+    pub(crate) end: Option<End>,
+    /// The voter was told.
+    pub(crate) ended: bool,
+}
+
+impl Session {
+    /// A table entry that no session uses yet.
+    pub(crate) fn vacant(upload_pieces: usize) -> Self {
+        Self {
+            id: SessionId::default(),
+            live: false,
+            service: 0,
+            link: Link::None,
+            connect_by_ms: 0,
+            readable: false,
+            writable: false,
+            deaf: false,
+            received: 0,
+            consumed: 0,
+            taken: 0,
+            upload: ClockedFifo::new(CREDIT_BYTES as usize, upload_pieces),
+            client_fin: false,
+            finished: false,
+            sent: 0,
+            credit: 0,
+            end: None,
+            ended: false,
+        }
+    }
+
+    /// Begins a session in this entry.
+    pub(crate) fn begin(&mut self, id: SessionId, service: usize) {
+        self.id = id;
+        self.live = true;
+        self.service = service;
+        self.link = Link::Wanted;
+        self.unlink();
+        self.received = 0;
+        self.consumed = 0;
+        self.taken = 0;
+        self.upload.clear();
+        self.client_fin = false;
+        self.finished = false;
+        self.sent = 0;
+        self.credit = CREDIT_BYTES;
+        self.end = None;
+        self.ended = false;
+    }
+
+    /// Forgets what was known of the connection.
+    pub(crate) fn unlink(&mut self) {
+        self.readable = false;
+        self.writable = false;
+        self.deaf = false;
+    }
+
+    /// The connection stands.
+    pub(crate) fn linked(&mut self) {
+        self.link = Link::Open;
+        self.readable = true;
+        self.writable = true;
+        self.deaf = false;
+    }
+
+    /// The reply stream is to end like this, unless its end was settled before.
+    pub(crate) fn end_with(&mut self, end: End) {
+        self.end.get_or_insert(end);
+    }
+
+    /// Request bytes that went on, or were thrown away.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.consumed += bytes as u64;
+    }
+
+    /// Throws away the request bytes that wait.
+    pub(crate) fn discard_upload(&mut self) {
+        self.consumed += self.upload.len() as u64;
+        self.upload.clear();
+    }
+
+    /// Reply bytes the voter may be sent now.
+    pub(crate) fn credit_left(&self) -> u64 {
+        self.credit.saturating_sub(self.sent)
+    }
+
+    /// Tells the voter how far requests were consumed, when it is worth a record: often enough that a
+    /// sender whose bytes were all consumed always has most of its credit.
+    pub(crate) fn tell_taken(&mut self, replies: &mut Replies<'_>) -> Result<(), Stop> {
+        if self.consumed - self.taken >= TAKEN_STEP_BYTES {
+            replies.say(&Message::new(Kind::Taken, self.id).at(self.consumed))?;
+            self.taken = self.consumed;
+        }
+        Ok(())
+    }
+
+    /// Tells the voter how the reply stream ends.
+    pub(crate) fn tell_end(&mut self, replies: &mut Replies<'_>) -> Result<(), Stop> {
+        let Some(end) = self.end.filter(|_| !self.ended) else { return Ok(()) };
+        let message = match end {
+            End::Fin => Message::new(Kind::Fin, self.id),
+            End::Reset(reason) => Message::new(Kind::Reset, self.id).arg(reason as u8),
+        };
+        replies.say(&message.at(self.sent))?;
+        self.ended = true;
+        Ok(())
+    }
+}
