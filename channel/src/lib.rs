@@ -3,12 +3,14 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 pub mod config;
 pub mod memory;
 pub mod message;
+pub mod ordering;
 pub mod ring;
 pub mod snapshot;
 pub mod stats;
+pub mod window;
