@@ -7,10 +7,12 @@
 extern crate std;
 
 pub mod config;
+pub mod joining;
 pub mod memory;
 pub mod message;
 pub mod ordering;
 pub mod ring;
 pub mod snapshot;
 pub mod stats;
+pub mod window;
 pub mod window;

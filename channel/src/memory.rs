@@ -89,6 +89,66 @@ impl<'m> Bytes<'m> {
         }
         len
     }
+
+    /// How many of the first bytes equal those of `other`: at most the shorter of the two lengths.
+    /// Each shared byte is read once.
+    pub fn common_prefix(&self, other: &[u8]) -> usize {
+        let len = self.len.min(other.len());
+        let other = &other[..len];
+        let (mut word, shift) = (self.start / WORD_BYTES, self.start % WORD_BYTES);
+        // An odd start: the rest of the first word.
+        let head = if shift == 0 { 0 } else { (WORD_BYTES - shift).min(len) };
+        let (first, rest) = other.split_at(head);
+        if head > 0 {
+            let bytes = self.words[word].load(Ordering::Relaxed).to_ne_bytes();
+            let same = equal_bytes(&bytes[shift..], first);
+            if same < head {
+                return same;
+            }
+            word += 1;
+        }
+        let words = &self.words[word..];
+        let mut at = 0;
+        // Four words at a time while they are equal; the differing word is then among the next four.
+        let mut differs = [0; 4];
+        for (words, bytes) in words.chunks_exact(4).zip(rest.chunks_exact(4 * WORD_BYTES)) {
+            for (difference, (word, bytes)) in
+                differs.iter_mut().zip(words.iter().zip(bytes.chunks_exact(WORD_BYTES)))
+            {
+                *difference = word.load(Ordering::Relaxed) ^ word_of(bytes);
+            }
+            if differs[0] | differs[1] | differs[2] | differs[3] != 0 {
+                break;
+            }
+            at += 4;
+        }
+        if let Some(which) = differs.iter().position(|difference| *difference != 0) {
+            // In memory order the first byte is the least significant one of `to_le`.
+            let same = differs[which].to_le().trailing_zeros() as usize / 8;
+            return head + (at + which) * WORD_BYTES + same;
+        }
+        for (word, bytes) in words[at..].iter().zip(rest[at * WORD_BYTES..].chunks(WORD_BYTES)) {
+            let found = word.load(Ordering::Relaxed).to_ne_bytes();
+            let same = equal_bytes(&found, bytes);
+            if same < bytes.len() {
+                return head + at * WORD_BYTES + same;
+            }
+            at += 1;
+        }
+        len
+    }
+}
+
+/// The word that eight bytes make.
+fn word_of(bytes: &[u8]) -> u64 {
+    let mut word = [0; WORD_BYTES];
+    word.copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
+/// How many of the first bytes are equal.
+fn equal_bytes(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// Copies `from` to the start of `words`. Bytes of the last word past the end become 0. Copies as
@@ -129,4 +189,33 @@ pub fn copy_across(words: &Words, from: Bytes<'_>) -> usize {
         done += copy_in(&words[done / WORD_BYTES..], &piece[..n]);
     }
     done
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Every start, length and place of the first difference around the word and four-word steps.
+    #[test]
+    fn common_prefix_finds_the_first_difference() {
+        let bytes: Vec<u8> = (0..96u8).map(|n| n.wrapping_mul(37)).collect();
+        let words: Vec<AtomicU64> = bytes.chunks(8).map(|c| AtomicU64::new(word_of(c))).collect();
+        for start in 0..17 {
+            for len in 0..=bytes.len() - start {
+                let shared = Bytes::new(&words, bytes.len()).skip(start).take(len);
+                let same = &bytes[start..start + len];
+                assert_eq!(shared.common_prefix(same), len);
+                assert_eq!(shared.common_prefix(&same[..len / 2]), len / 2);
+                for differs in 0..len {
+                    let mut other = same.to_vec();
+                    other[differs] ^= 0x10;
+                    assert_eq!(shared.common_prefix(&other), differs, "{start} {len}");
+                    // A later difference does not hide an earlier one.
+                    other[len - 1] ^= 0x81;
+                    assert_eq!(shared.common_prefix(&other), differs, "{start} {len}");
+                }
+            }
+        }
+    }
 }
