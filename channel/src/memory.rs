@@ -75,16 +75,11 @@ impl<'m> Bytes<'m> {
             first.copy_from_slice(&bytes[shift..shift + head]);
             word += 1;
         }
-        let words = &self.words[word..];
-        let mut pieces = rest.chunks_exact_mut(WORD_BYTES);
-        let mut at = 0;
-        for (piece, word) in (&mut pieces).zip(words) {
-            piece.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-            at += 1;
-        }
-        let tail = pieces.into_remainder();
+        let (pieces, tail) = rest.as_chunks_mut();
+        let (words, after) = self.words[word..].split_at(pieces.len());
+        load_all(words, pieces);
         if !tail.is_empty() {
-            let bytes = words[at].load(Ordering::Relaxed).to_ne_bytes();
+            let bytes = after[0].load(Ordering::Relaxed).to_ne_bytes();
             tail.copy_from_slice(&bytes[..tail.len()]);
         }
         len
@@ -151,44 +146,88 @@ fn equal_bytes(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
+/// Words that a copy moves in one turn of its loop: enough for the loop itself to cost little.
+const TURN: usize = 8;
+
+/// Loads every word of `from` once. As many as there are in both.
+fn load_all(from: &Words, to: &mut [[u8; WORD_BYTES]]) {
+    let (turns, rest) = from.as_chunks::<TURN>();
+    let (to_turns, to_rest) = to.as_chunks_mut::<TURN>();
+    for (from, to) in turns.iter().zip(to_turns) {
+        for (from, to) in from.iter().zip(to) {
+            *to = from.load(Ordering::Relaxed).to_ne_bytes();
+        }
+    }
+    for (from, to) in rest.iter().zip(to_rest) {
+        *to = from.load(Ordering::Relaxed).to_ne_bytes();
+    }
+}
+
+/// Stores every word of `to` once. As many as there are in both.
+fn store_all(from: &[[u8; WORD_BYTES]], to: &Words) {
+    let (turns, rest) = from.as_chunks::<TURN>();
+    let (to_turns, to_rest) = to.as_chunks::<TURN>();
+    for (from, to) in turns.iter().zip(to_turns) {
+        for (from, to) in from.iter().zip(to) {
+            to.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
+        }
+    }
+    for (from, to) in rest.iter().zip(to_rest) {
+        to.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
+    }
+}
+
+/// Loads every word of `from` once and stores it to `to`. As many as there are in both.
+fn move_all(from: &Words, to: &Words) {
+    let (turns, rest) = from.as_chunks::<TURN>();
+    let (to_turns, to_rest) = to.as_chunks::<TURN>();
+    for (from, to) in turns.iter().zip(to_turns) {
+        for (from, to) in from.iter().zip(to) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+    for (from, to) in rest.iter().zip(to_rest) {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// The word whose first bytes are `bytes`, at most eight, and the others 0.
+fn last_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; WORD_BYTES];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
+}
+
 /// Copies `from` to the start of `words`. Bytes of the last word past the end become 0. Copies as
 /// much as fits and returns how many bytes that was.
 pub fn copy_in(words: &Words, from: &[u8]) -> usize {
     let len = from.len().min(words.len() * WORD_BYTES);
-    let mut pieces = from[..len].chunks_exact(WORD_BYTES);
-    let mut at = 0;
-    for (piece, word) in (&mut pieces).zip(words) {
-        let mut bytes = [0; WORD_BYTES];
-        bytes.copy_from_slice(piece);
-        word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-        at += 1;
-    }
-    let tail = pieces.remainder();
+    let (pieces, tail) = from[..len].as_chunks();
+    let (words, after) = words.split_at(pieces.len());
+    store_all(pieces, words);
     if !tail.is_empty() {
-        let mut bytes = [0; WORD_BYTES];
-        bytes[..tail.len()].copy_from_slice(tail);
-        words[at].store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        after[0].store(last_word(tail), Ordering::Relaxed);
     }
     len
 }
 
-/// Copies shared bytes to the start of `words`, word by word where both are aligned.
+/// Copies shared bytes to the start of `words`, as [`copy_in`] does. Each shared byte is read once.
 pub fn copy_across(words: &Words, from: Bytes<'_>) -> usize {
-    if from.start.is_multiple_of(WORD_BYTES) {
-        let len = from.len.min(words.len() * WORD_BYTES);
-        let first = from.start / WORD_BYTES;
-        for (to, from) in words.iter().zip(&from.words[first..first + words_for(len)]) {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        return len;
-    }
+    let len = from.len.min(words.len() * WORD_BYTES);
     let mut done = 0;
-    let mut piece = [0; 512];
-    while done < from.len && done / WORD_BYTES < words.len() {
-        let n = from.skip(done).copy_to(&mut piece);
+    if from.start.is_multiple_of(WORD_BYTES) {
+        // Word by word, but for the last one if only a part of it is ours.
+        let whole = len / WORD_BYTES;
+        let first = from.start / WORD_BYTES;
+        move_all(&from.words[first..first + whole], &words[..whole]);
+        done = whole * WORD_BYTES;
+    }
+    let mut piece = [0; 1024];
+    while done < len {
+        let n = from.skip(done).take(len - done).copy_to(&mut piece);
         done += copy_in(&words[done / WORD_BYTES..], &piece[..n]);
     }
-    done
+    len
 }
 
 #[cfg(all(test, not(loom)))]
