@@ -107,9 +107,16 @@ pub fn judge(bytes: &[u8], asked: &[Asked<'_>], ended: bool) -> Checked<Vec<Resp
     Ok(responses)
 }
 
-/// Whether `bytes` hold one whole response to `asked`, so that a client need not read on.
-pub fn is_complete(bytes: &[u8], asked: Asked<'_>) -> bool {
-    read_response(bytes, asked, false).is_ok_and(|(response, _)| response.framing != Framing::Close)
+/// Whether a client that asked all of `asked` has its answers and need not read on: every response is
+/// whole, and none says that the connection closes.
+pub fn is_complete(mut bytes: &[u8], asked: &[Asked<'_>]) -> bool {
+    asked.iter().all(|&asked| match read_response(bytes, asked, false) {
+        Ok((response, used)) => {
+            bytes = &bytes[used..];
+            !response.closes
+        }
+        Err(_) => false,
+    })
 }
 
 /// Reads the interim responses and the final one; returns how many bytes they take.

@@ -243,3 +243,11 @@ pub fn output(command: &mut Command) -> CaseResult<String> {
         String::from_utf8_lossy(&output.stderr)
     )))
 }
+
+/// A Python that can import `module`: Debian's own, or the one in `PATH`.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let candidates = [Some(PathBuf::from("/usr/bin/python3")), find_program("python3")];
+    candidates.into_iter().flatten().find(|python| {
+        output(Command::new(python).arg("-c").arg(format!("import {module}"))).is_ok()
+    })
+}

@@ -20,7 +20,11 @@ const CGI: &[(&str, &str)] = &[
         "hello",
         "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nhello %s\\n' \"$QUERY_STRING\"\n",
     ),
-    ("echo", "#!/bin/sh\nprintf 'Content-Type: application/octet-stream\\r\\n\\r\\n'\nexec cat\n"),
+    // Reads all before it writes: a server may give a program its whole input first (CGI, RFC 3875 4.2).
+    (
+        "echo",
+        "#!/bin/sh\nfile=$(mktemp)\ncat >\"$file\"\nprintf 'Content-Type: application/octet-stream\\r\\n\\r\\n'\ncat \"$file\"\nrm \"$file\"\n",
+    ),
     (
         "sha256",
         "#!/bin/sh\nsum=$(sha256sum)\nprintf 'Content-Type: text/plain\\r\\n\\r\\n%s\\n' \"${sum%% *}\"\n",

@@ -1,0 +1,74 @@
+//! What the suites need from the operating system, and getting it when that is allowed.
+
+use std::process::{Command, Stdio};
+
+use resh_tests::process::{find_program, is_root};
+
+/// A program and the Debian package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("nginx", "nginx-light"),
+    ("fcgiwrap", "fcgiwrap"),
+    ("lighttpd", "lighttpd"),
+    ("apache2", "apache2"),
+    ("redis-server", "redis-server"),
+    ("redis-benchmark", "redis-tools"),
+    ("wrk", "wrk"),
+    ("haproxy", "haproxy"),
+    ("curl", "curl"),
+    ("wget", "wget"),
+    ("chromium", "chromium"),
+    ("python3", "python3"),
+    ("ip", "iproute2"),
+    ("strace", "strace"),
+];
+
+/// Installs what is missing, if this is root on a system with apt. Never fails: the cases that then lack
+/// something say so by name.
+pub(crate) fn install_missing() {
+    let mut missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| find_program(program).is_none())
+        .map(|&(_, package)| package)
+        .collect();
+    if !python_has_requests() {
+        missing.push("python3-requests");
+    }
+    if missing.is_empty() {
+        return;
+    }
+    if !is_root() || find_program("apt-get").is_none() {
+        println!("not installed (needs root and apt-get): {}", missing.join(" "));
+        return;
+    }
+    println!("installing {}", missing.join(" "));
+    // The lists may be missing or old, so a first failure is tried again with new ones. Then one by one,
+    // so that one package that is not to be had does not cost the others.
+    if apt(&["install"], &missing) || (apt(&["update"], &[]) && apt(&["install"], &missing)) {
+        return;
+    }
+    for package in missing {
+        if !apt(&["install"], &[package]) {
+            println!("could not install {package}");
+        }
+    }
+}
+
+/// Whether Debian's own Python, or the one in `PATH`, can import `requests`.
+fn python_has_requests() -> bool {
+    resh_tests::process::python_with("requests").is_some()
+}
+
+fn apt(action: &[&str], packages: &[&str]) -> bool {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["--quiet", "--yes", "-o", "Dpkg::Use-Pty=0"])
+        .args(action)
+        .args(if packages.is_empty() { &[][..] } else { &["--no-install-recommends"][..] })
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Servers are started by the tests that need them, and by nothing else.
+        .env("RUNLEVEL", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

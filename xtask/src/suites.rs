@@ -1,0 +1,230 @@
+//! `cargo xtask test`: the suites, and what came of them.
+
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use resh_tests::harness::project_root;
+
+use crate::command::{cargo, lines, succeeds, target_dir};
+use crate::packages;
+
+/// A set of tests that is run and counted together.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    run: fn(&Options) -> io::Result<Tally>,
+}
+
+/// All suites, in the order in which they run.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite { name: "unit", about: "formatting, lints, unit and property tests, loom", run: unit },
+    Suite { name: "fuzz", about: "property tests with many cases", run: fuzz },
+    Suite {
+        name: "linux",
+        about: "the whole system on Linux, with real clients and servers",
+        run: linux,
+    },
+];
+
+/// Cases of each property test in the suite `fuzz`, unless `RESH_FUZZ_CASES` says otherwise.
+const FUZZ_CASES: &str = "20000";
+
+/// What the command line says beside the names of suites.
+#[derive(Default)]
+pub(crate) struct Options {
+    write: bool,
+    filters: Vec<String>,
+}
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn count(&mut self, what: &str, passed: bool) {
+        println!("{what} ... {}", if passed { "ok" } else { "FAILED" });
+        match passed {
+            true => self.passed += 1,
+            false => self.failed += 1,
+        }
+    }
+
+    fn skip(&mut self, what: &str, why: &str) {
+        println!("{what} ... not run: {why}");
+        self.skipped += 1;
+    }
+
+    fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Reads `12 passed`, `0 failed`, `1 skipped` and the like wherever they stand in a line.
+    fn from_words(line: &str) -> Tally {
+        let words: Vec<&str> = line.split([' ', ';', ',', '.']).filter(|w| !w.is_empty()).collect();
+        let number = |names: &[&str]| {
+            let found = words.windows(2).find(|pair| names.contains(&pair[1]));
+            found.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
+        };
+        Tally {
+            passed: number(&["passed"]),
+            failed: number(&["failed"]),
+            skipped: number(&["skipped", "ignored"]),
+        }
+    }
+}
+
+/// Runs the suites that `arguments` name, or all; false if a test failed.
+pub(crate) fn test(arguments: &[String]) -> Result<bool, String> {
+    let mut options = Options::default();
+    let mut chosen = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--write" => options.write = true,
+            "--" => options.filters.extend(arguments.by_ref().cloned()),
+            name => chosen.push(
+                SUITES
+                    .iter()
+                    .find(|suite| suite.name == name)
+                    .ok_or_else(|| format!("there is no suite {name}"))?,
+            ),
+        }
+    }
+    if chosen.is_empty() {
+        chosen.extend(SUITES);
+    }
+    let mut all_passed = true;
+    let mut summary = String::new();
+    for suite in chosen {
+        println!("\n=== {}: {}", suite.name, suite.about);
+        let started = Instant::now();
+        let tally = (suite.run)(&options).map_err(|error| format!("{}: {error}", suite.name))?;
+        println!("{} took {} s", suite.name, started.elapsed().as_secs());
+        let Tally { passed, failed, skipped } = tally;
+        println!("{}: {passed} passed, {failed} failed, {skipped} skipped", suite.name);
+        summary +=
+            &format!("{}: {passed} passed, {failed} failed, {skipped} skipped\n", suite.name);
+        // A suite in which nothing ran has shown nothing.
+        all_passed &= failed == 0 && passed > 0;
+    }
+    if summary.lines().count() > 1 {
+        print!("\n{summary}");
+    }
+    Ok(all_passed)
+}
+
+fn unit(_: &Options) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    if has_cargo_command("fmt") {
+        tally.count("formatting", succeeds(&mut cargo(&["fmt", "--all", "--check"]))?);
+    } else {
+        tally.skip("formatting", "rustfmt is not installed");
+    }
+    if has_cargo_command("clippy") {
+        let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--quiet"]);
+        tally.count("lints", succeeds(clippy.args(["--", "--deny", "warnings"]))?);
+    } else {
+        tally.skip("lints", "clippy is not installed");
+    }
+    tally.add(cargo_tests(&mut cargo(&["test", "--workspace", "--no-fail-fast"]))?);
+    let mut loom = cargo(&["test", "--release", "--package", "resh-channel", "--lib", "loom"]);
+    loom.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target_dir().join("loom"));
+    tally.add(cargo_tests(&mut loom)?);
+    Ok(tally)
+}
+
+/// The property tests again, in release mode and with many cases. By agreement their names contain `fuzz`
+/// or `model`.
+fn fuzz(_: &Options) -> io::Result<Tally> {
+    let cases = std::env::var("RESH_FUZZ_CASES").unwrap_or_else(|_| FUZZ_CASES.to_owned());
+    println!("{cases} cases each (RESH_FUZZ_CASES)");
+    let mut command = cargo(&["test", "--workspace", "--release", "--no-fail-fast", "--lib"]);
+    command.args(["--bins", "--tests", "--", "fuzz", "model"]);
+    cargo_tests(command.env("RESH_FUZZ_CASES", &cases).env("PROPTEST_CASES", &cases))
+}
+
+fn linux(options: &Options) -> io::Result<Tally> {
+    packages::install_missing();
+    let mut tally = Tally::default();
+    let built = succeeds(&mut cargo(&["build", "--release", "-p", "resh", "-p", "resh-tests"]))?;
+    let faults = target_dir().join("faults");
+    let mut build = cargo(&["build", "--release", "-p", "resh", "--features", "faults"]);
+    let faults_built = succeeds(build.arg("--target-dir").arg(&faults))?;
+    if !built {
+        tally.count("building", false);
+        return Ok(tally);
+    }
+    let release = target_dir().join("release");
+    let mut command = Command::new(release.join("system-tests"));
+    command.env("RESH_BIN", release.join("resh")).args(&options.filters);
+    if faults_built {
+        command.env("RESH_FAULTS_BIN", faults.join("release/resh"));
+    } else {
+        tally.count("building with the hostile domains", false);
+    }
+    if options.write {
+        command.arg("--write");
+    }
+    let mut last = String::new();
+    let succeeded = lines(&mut command, |line| {
+        if !last.is_empty() {
+            println!("{last}");
+        }
+        line.clone_into(&mut last);
+    })?;
+    let cases = Tally::from_words(&last);
+    if !succeeded && cases.failed == 0 {
+        println!("{last}");
+        tally.count("the program of the tests", false);
+    }
+    tally.add(cases);
+    Ok(tally)
+}
+
+/// Runs `cargo test` and adds up what its programs say.
+fn cargo_tests(command: &mut Command) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    let succeeded = lines(command, |line| {
+        println!("{line}");
+        if line.starts_with("test result:") {
+            tally.add(Tally::from_words(line));
+        }
+    })?;
+    if !succeeded && tally.failed == 0 {
+        tally.count("building the tests", false);
+    }
+    Ok(tally)
+}
+
+fn has_cargo_command(name: &str) -> bool {
+    Command::new("cargo")
+        .args([name, "--version"])
+        .current_dir(project_root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn tallies_are_read_from_both_forms() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 9 filtered out";
+        let tally = Tally::from_words(line);
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (12, 3, 1));
+        let tally = Tally::from_words("7 passed, 0 failed, 2 skipped");
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (7, 0, 2));
+    }
+}
