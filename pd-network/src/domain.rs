@@ -12,7 +12,7 @@ use sel4_microkit::{Channel, ChannelSet, Handler, NotGranted, now_ms, region, se
 
 use crate::network::{Error, Limits, Network};
 use crate::stack::Stack;
-use crate::window::SLOT_BYTES;
+use resh_channel::window::SLOT_BYTES;
 
 /// The channel to the voter.
 const VOTER: Channel = Channel::new(0);

@@ -20,6 +20,5 @@ pub mod domain;
 mod network;
 mod session;
 pub mod stack;
-pub mod window;
 
 pub use network::{Error, LINGER_MS, Limits, Network, Turn};

@@ -10,7 +10,7 @@ use resh_channel::stats::NetworkStats;
 
 use crate::session::{Phase, Table};
 use crate::stack::{Conn, Event, Received, Sent, Stack};
-use crate::window::{SLOT_BYTES, WINDOW_BYTES};
+use resh_channel::window::{SLOT_BYTES, WINDOW_BYTES, slots};
 
 /// How long a client may leave its own stream open after the reply ended and it has all of it, in
 /// milliseconds. Then it is reset.
@@ -107,8 +107,7 @@ impl<'m, S: Stack> Network<'m, S> {
         window: &'m Words,
         limits: Limits,
     ) -> Self {
-        let slots = window.len() / (SLOT_BYTES / WORD_BYTES);
-        let sessions = Table::new(u16::try_from(slots).unwrap_or(u16::MAX));
+        let sessions = Table::new(slots(window.len() * WORD_BYTES) as u16);
         Self {
             stack,
             to_voter,
@@ -430,7 +429,10 @@ impl<'m, S: Stack> Network<'m, S> {
                 return Ok(());
             }
             session.taken = session.sent;
-            self.urgent |= untold >= TAKEN_BYTES;
+            if session.sent - session.signalled >= TAKEN_BYTES {
+                session.signalled = session.sent;
+                self.urgent = true;
+            }
         }
         if session.owes_fin {
             let message = Message::new(Kind::Fin, id).at(session.received);

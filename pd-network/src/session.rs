@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use resh_channel::message::{Reason, SessionId};
 
 use crate::stack::Conn;
-use crate::window::{INITIAL_CREDIT, WINDOW_BYTES};
+use resh_channel::window::{REQUEST_CREDIT_BYTES, WINDOW_BYTES};
 
 /// What a session's index is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) sent: u64,
     /// Reply bytes the voter knows were taken.
     pub(crate) taken: u64,
+    /// Reply bytes of which the voter was woken to be told.
+    pub(crate) signalled: u64,
     /// Where the reply stream ends.
     pub(crate) fin: Option<u64>,
     /// There may be room to send.
@@ -123,7 +125,7 @@ impl Table {
             // It may still be in a queue from its life before.
             is_ready: session.is_ready,
             is_parked: session.is_parked,
-            credit: INITIAL_CREDIT,
+            credit: REQUEST_CREDIT_BYTES as u64,
             writable: true,
             active_ms: now_ms,
             ..Session::default()
