@@ -1,0 +1,191 @@
+//! Wrong configurations. Each file in `wrong/` says itself what is to be found: behind the line it is about,
+//! `# wrong: key path | words of the message | more words`. Nothing else may be found.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use resh::config::{self, Checked};
+use resh::diagnostic::Diagnostic;
+use resh::system::System;
+use resh_channel::config::{Appliance, Network, OnMismatch, Protocol};
+
+/// The only name there is.
+fn resolve(host: &str) -> Option<IpAddr> {
+    (host == "server.example").then_some("192.0.2.10".parse().unwrap())
+}
+
+fn check(text: &str) -> Result<Checked, Vec<Diagnostic>> {
+    config::check(text, "resh.toml", &resolve)
+}
+
+fn listing(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|d| format!("    {d}\n")).collect()
+}
+
+struct Expected<'a> {
+    line: usize,
+    path: &'a str,
+    words: Vec<&'a str>,
+}
+
+fn expected(text: &str) -> Vec<Expected<'_>> {
+    let mut all = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for note in line.split("# wrong: ").skip(1) {
+            let mut parts = note.split('|').map(str::trim);
+            let path = parts.next().unwrap();
+            all.push(Expected { line: number + 1, path, words: parts.collect() });
+        }
+    }
+    all
+}
+
+fn fulfils(found: &Diagnostic, expected: &Expected<'_>) -> bool {
+    let message = found.to_string();
+    let position = found.position.unwrap();
+    position.line as usize == expected.line
+        && position.column >= 1
+        && found.place == expected.path
+        && !found.hint.is_empty()
+        && message.starts_with(&format!("resh.toml:{}:{}:", position.line, position.column))
+        && expected.words.iter().all(|word| message.contains(word))
+}
+
+#[test]
+fn every_wrong_file_is_refused_for_its_reason_and_no_other() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wrong");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    files.sort();
+    let mut failures = String::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        let expected = expected(&text);
+        let found = check(&text).err().unwrap_or_default();
+        let all = expected.iter().all(|e| found.iter().any(|d| fulfils(d, e)));
+        if expected.is_empty() || !all || found.len() != expected.len() {
+            let name = file.file_name().unwrap().display();
+            failures.push_str(&format!("{name}: found\n{}", listing(&found)));
+        }
+        assert!(found.is_sorted_by_key(|d| d.position));
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+    assert!(files.len() >= 30, "{} wrong files", files.len());
+}
+
+#[test]
+fn an_empty_file_lacks_a_service() {
+    let found = check("").unwrap_err();
+    assert_eq!(
+        listing(&found).trim(),
+        "resh.toml:1:1: service: is missing; add a table [[service]]"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let found = config::load(Path::new("/nonexistent/resh.toml")).unwrap_err();
+    assert!(
+        found[0].to_string().starts_with("/nonexistent/resh.toml: cannot be read"),
+        "{}",
+        found[0]
+    );
+}
+
+const SMALLEST: &str = r#"
+[[service]]
+name = "echo"
+listen = "127.0.0.1:7000"
+protocol = "raw"
+[[service.replica]]
+name = "a"
+address = "server.example:7"
+"#;
+
+#[test]
+fn what_the_file_leaves_out_has_a_default() {
+    let appliance = check(SMALLEST).map_err(|d| listing(&d)).unwrap().appliance;
+    assert_eq!(appliance.name, "resh");
+    assert_eq!(appliance.metrics, None);
+    assert_eq!(appliance.network, Network::Kernel);
+    assert_eq!(appliance.limits.sessions, 1024);
+    assert_eq!(appliance.limits.reply_ms, 5000);
+    assert_eq!(appliance.limits.lag_budget_ms, 200);
+    assert_eq!(appliance.limits.idle_ms, 60_000);
+    assert_eq!(appliance.limits.connect_ms, 2000);
+    let service = &appliance.services[0];
+    assert_eq!(service.protocol, Protocol::Raw);
+    assert_eq!((service.quorum(), service.on_mismatch), (1, OnMismatch::StopSession));
+    assert_eq!(service.replicas[0].address, "192.0.2.10:7".parse().unwrap());
+}
+
+#[test]
+fn two_replicas_stop_the_service_unless_the_file_says_otherwise() {
+    let pair = format!("{SMALLEST}[[service.replica]]\nname = \"b\"\naddress = \"[::1]:7\"\n");
+    let service = &check(&pair).unwrap().appliance.services[0];
+    assert_eq!((service.quorum(), service.on_mismatch), (2, OnMismatch::StopService));
+    let told = pair.replace("protocol", "on_mismatch = \"stop-session\"\nprotocol");
+    assert_eq!(check(&told).unwrap().appliance.services[0].on_mismatch, OnMismatch::StopSession);
+}
+
+#[test]
+fn an_interface_of_its_own() {
+    let text = r#"
+        [network]
+        stack = "smoltcp"
+        tap = "resh0"
+        address = "2001:db8::2/64"
+        gateway = "fe80::1"
+        mac = "02-00-5E-10-00-01"
+    "#;
+    let text = format!("{text}{}", SMALLEST.replace("127.0.0.1:7000", "[2001:db8::2]:7000"));
+    let appliance = check(&text).map_err(|d| listing(&d)).unwrap().appliance;
+    let Network::Smoltcp(smoltcp) = appliance.network else { panic!("{:?}", appliance.network) };
+    assert_eq!(smoltcp.mac, [2, 0, 0x5e, 0x10, 0, 1]);
+    assert_eq!(smoltcp.prefix_bits, 64);
+}
+
+#[test]
+fn the_examples_load_fit_and_survive_compilation() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let system = System::parse(include_str!("../../../microkit-system.xml")).unwrap();
+    let checked = config::load(&docs.join("example.toml")).map_err(|d| listing(&d)).unwrap();
+    checked.fits(&system).map_err(|d| listing(&d)).unwrap();
+    let appliance = checked.appliance;
+    assert_eq!(appliance.services.len(), 3);
+    assert_eq!(appliance.services.iter().map(|s| s.quorum()).collect::<Vec<_>>(), [2, 2, 1]);
+    let mut bytes = [0; resh_channel::config::ENCODED_BYTES_MAX];
+    appliance.encode(&mut bytes).unwrap();
+    assert_eq!(Appliance::decode(&bytes), Ok(appliance));
+}
+
+#[test]
+fn a_replica_needs_a_domain() {
+    let text = include_str!("../../../microkit-system.xml");
+    let mut system = System::parse(text).unwrap();
+    system.domains.retain(|domain| domain.name != "gateway_2");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let checked = config::load(&docs.join("example.toml")).unwrap();
+    let found = checked.fits(&system).unwrap_err();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].place, "service[0].replica[2]");
+    assert!(found[0].hint.contains("at most 2 replicas"), "{}", found[0]);
+}
+
+#[test]
+fn a_session_needs_its_share_of_the_window() {
+    let text = include_str!("../../../microkit-system.xml");
+    let small = text.replacen("0xF000000", "0x300000", 1);
+    let system = System::parse(&small).unwrap();
+    let found = check(SMALLEST).unwrap().fits(&system).unwrap_err();
+    assert_eq!(
+        listing(&found).trim(),
+        "resh.toml:1:1: limits: microkit-system.xml has room for 16 sessions; set limits.sessions to \
+         at most 16, or enlarge \"window\" there"
+    );
+    let few = format!("[limits]\nsessions = 16\n{SMALLEST}");
+    assert_eq!(check(&few).unwrap().fits(&system), Ok(()));
+}
