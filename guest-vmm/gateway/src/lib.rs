@@ -15,9 +15,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod canonical;
 pub mod domain;
 mod fifo;
 mod gateway;
+pub mod http1;
+pub mod http1;
 pub mod queue;
 mod raw;
 mod replies;
@@ -30,10 +33,6 @@ use resh_channel::ring::Violation;
 
 /// Entries of the session table: the indices of session ids are below.
 pub const SLOTS: usize = 1280;
-
-/// Bytes that may be under way in a session each way before the other end has said that it took some:
-/// the credit it begins with, and never more than that beyond what was taken.
-pub const CREDIT_BYTES: u64 = 64 * 1024;
 
 /// Consumed request bytes that are worth telling the voter.
 pub const TAKEN_STEP_BYTES: u64 = 16 * 1024;

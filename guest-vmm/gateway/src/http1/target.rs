@@ -1,0 +1,437 @@
+//! Request targets (RFC 9112, section 3.2) and authorities, brought to one form.
+//!
+//! The form is such that servers with different rules for slashes, dots and escapes all see the
+//! same simple path: no empty or dot segment, nothing unreserved escaped, everything else that is no
+//! path or query character escaped, upper-case hexadecimal digits.
+
+use super::error::Refusal;
+
+/// Longest host name with port, in bytes.
+pub(super) const HOST_BYTES: usize = 255;
+
+/// A validated authority: lower-case host, and the port when it is not 80.
+#[derive(Clone, Copy)]
+pub(super) struct Host {
+    bytes: [u8; HOST_BYTES],
+    name: u8,
+    len: u8,
+}
+
+impl Host {
+    /// What an HTTP/1.0 request without `Host` is taken to mean.
+    pub(super) const LOCALHOST: Host = {
+        let mut bytes = [0; HOST_BYTES];
+        let name = b"localhost";
+        let mut at = 0;
+        while at < name.len() {
+            bytes[at] = name[at];
+            at += 1;
+        }
+        Host { bytes, name: 9, len: 9 }
+    };
+
+    /// Reads `uri-host [":" port]` of RFC 9110, section 4.2, without user information.
+    pub(super) fn parse(text: &[u8]) -> Option<Host> {
+        if text.is_empty() || text.len() > HOST_BYTES {
+            return None;
+        }
+        let split = match text.iter().rposition(|&b| b == b']') {
+            Some(bracket) => bracket + 1,
+            None => text.iter().position(|&b| b == b':').unwrap_or(text.len()),
+        };
+        let (name, port) = text.split_at(split);
+        let valid = if name.first() == Some(&b'[') { is_ipv6(name) } else { is_name(name) };
+        if !valid {
+            return None;
+        }
+        let port = match port {
+            [] => 80,
+            [b':', digits @ ..] => parse_port(digits)?,
+            _ => return None,
+        };
+        let mut host = Host { bytes: [0; HOST_BYTES], name: split as u8, len: split as u8 };
+        host.bytes[..split].copy_from_slice(name);
+        host.bytes[..split].make_ascii_lowercase();
+        if port != 80 {
+            // The digits as given may have leading zeros; write the number.
+            let mut digits = [0; 20];
+            let digits = super::buffer::decimal(u64::from(port), &mut digits);
+            let end = split + 1 + digits.len();
+            host.bytes.get_mut(split + 1..end)?.copy_from_slice(digits);
+            host.bytes[split] = b':';
+            host.len = end as u8;
+        }
+        Some(host)
+    }
+
+    /// Host and port as they go into `Host:`.
+    pub(super) fn authority(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The host without its port.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.name)]
+    }
+
+    /// The port.
+    pub(super) fn port(&self) -> u16 {
+        self.authority().get(usize::from(self.name) + 1..).and_then(parse_port).unwrap_or(80)
+    }
+}
+
+fn parse_port(digits: &[u8]) -> Option<u16> {
+    if digits.is_empty() || digits.len() > 5 {
+        return None;
+    }
+    let port = digits
+        .iter()
+        .try_fold(0u32, |n, &d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')))?;
+    u16::try_from(port).ok().filter(|&port| port != 0)
+}
+
+/// A host name of labels, or an IPv4 address: what every server's strict mode accepts. A last label
+/// that begins with a digit must belong to four numbers.
+fn is_name(name: &[u8]) -> bool {
+    let labels = || name.split(|&b| b == b'.');
+    let sound = labels().all(|label| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.first() != Some(&b'-')
+            && label.last() != Some(&b'-')
+    });
+    let numeric =
+        sound && labels().next_back().is_some_and(|last| last[..1].iter().all(u8::is_ascii_digit));
+    sound && (!numeric || is_ipv4(name))
+}
+
+fn is_ipv4(name: &[u8]) -> bool {
+    let mut count = 0;
+    name.split(|&b| b == b'.').all(|part| {
+        count += 1;
+        let plain = part.len() == 1 || part.first() != Some(&b'0');
+        plain
+            && part.len() <= 3
+            && part
+                .iter()
+                .try_fold(0u16, |n, &d| d.is_ascii_digit().then(|| n * 10 + u16::from(d - b'0')))
+                .is_some_and(|n| n < 256)
+    }) && count == 4
+}
+
+fn is_ipv6(name: &[u8]) -> bool {
+    match name {
+        [b'[', inner @ .., b']'] => core::str::from_utf8(inner)
+            .is_ok_and(|text| text.parse::<core::net::Ipv6Addr>().is_ok()),
+        _ => false,
+    }
+}
+
+/// Splits an absolute-form target of the `http` scheme into authority and the rest; `None` if
+/// it is not of that form.
+pub(super) fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let scheme = target.get(..7)?;
+    if !scheme.eq_ignore_ascii_case(b"http://") {
+        return None;
+    }
+    let rest = &target[7..];
+    let end = rest.iter().position(|&b| b == b'/' || b == b'?').unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
+/// Rules that differ between requests and the `Location` of responses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// Escaped control characters are allowed in the query.
+    pub(super) query_controls: bool,
+}
+
+/// Writes the canonical form of an origin-form target into `out` and returns its length.
+pub(super) fn normalise(target: &[u8], rules: Rules, out: &mut [u8]) -> Result<usize, Refusal> {
+    let (path, query) = match target.iter().position(|&b| b == b'?') {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    };
+    if path.first().is_some_and(|&b| b != b'/') {
+        return Err(Refusal::bad("target form"));
+    }
+    let mut out = Out { bytes: out, len: 0 };
+    put_path(path, &mut out)?;
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        out.push(b'?')?;
+        put_query(query, rules, &mut out)?;
+    }
+    Ok(out.len)
+}
+
+struct Out<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl Out<'_> {
+    fn push(&mut self, byte: u8) -> Result<(), Refusal> {
+        *self.bytes.get_mut(self.len).ok_or(Refusal::new(414, "target too long"))? = byte;
+        self.len += 1;
+        Ok(())
+    }
+
+    fn push_escaped(&mut self, byte: u8) -> Result<(), Refusal> {
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        self.push(b'%')?;
+        self.push(HEX[usize::from(byte >> 4)])?;
+        self.push(HEX[usize::from(byte & 15)])
+    }
+}
+
+fn put_path(path: &[u8], out: &mut Out<'_>) -> Result<(), Refusal> {
+    out.push(b'/')?;
+    let mut segment = out.len; // where the current segment begins
+    let mut at = 1;
+    while at < path.len() {
+        let byte = path[at];
+        at += 1;
+        match byte {
+            b'/' => {
+                let kept = close_segment(out, segment)?;
+                if kept && out.len > segment {
+                    out.push(b'/')?;
+                }
+                segment = out.len;
+            }
+            b'%' => {
+                let value = escape(path, &mut at)?;
+                match value {
+                    0..0x20 | 0x7f => return Err(Refusal::bad("escaped control character")),
+                    b'/' | b'\\' => return Err(Refusal::bad("escaped slash")),
+                    _ if is_unreserved(value) => out.push(value)?,
+                    _ => out.push_escaped(value)?,
+                }
+            }
+            _ => put_raw(byte, b"/:@", out)?,
+        }
+    }
+    close_segment(out, segment).map(|_| ())
+}
+
+/// Resolves the segment that begins at `segment` when it is a dot segment (RFC 3986, section
+/// 5.2.4). Whether the segment stays.
+fn close_segment(out: &mut Out<'_>, segment: usize) -> Result<bool, Refusal> {
+    match &out.bytes[segment..out.len] {
+        b"." => {
+            out.len = segment;
+            Ok(false)
+        }
+        b".." => {
+            if segment <= 1 {
+                return Err(Refusal::bad("path leaves the root"));
+            }
+            let parent = out.bytes[..segment - 1].iter().rposition(|&b| b == b'/').unwrap_or(0);
+            out.len = parent + 1;
+            Ok(false)
+        }
+        _ => Ok(true),
+    }
+}
+
+fn put_query(query: &[u8], rules: Rules, out: &mut Out<'_>) -> Result<(), Refusal> {
+    let mut at = 0;
+    while at < query.len() {
+        let byte = query[at];
+        at += 1;
+        if byte != b'%' {
+            put_raw(byte, b"/:@?", out)?;
+            continue;
+        }
+        let value = escape(query, &mut at)?;
+        match value {
+            0..0x20 | 0x7f if !rules.query_controls => {
+                return Err(Refusal::bad("escaped control character"));
+            }
+            _ if is_unreserved(value) => out.push(value)?,
+            _ => out.push_escaped(value)?,
+        }
+    }
+    Ok(())
+}
+
+/// A byte that is not escaped: kept where RFC 3986 allows it, escaped where browsers leave it bare,
+/// refused otherwise.
+fn put_raw(byte: u8, also: &[u8], out: &mut Out<'_>) -> Result<(), Refusal> {
+    if is_unreserved(byte) || b"!$&'()*+,;=".contains(&byte) || also.contains(&byte) {
+        out.push(byte)
+    } else if b"\"<>^`{|}[]".contains(&byte) {
+        out.push_escaped(byte)
+    } else {
+        Err(Refusal::bad("character not allowed in the target"))
+    }
+}
+
+/// Reads the two digits after a `%` and moves `at` behind them.
+fn escape(text: &[u8], at: &mut usize) -> Result<u8, Refusal> {
+    let digit = |at: usize| text.get(at).and_then(|&b| (b as char).to_digit(16));
+    let (Some(high), Some(low)) = (digit(*at), digit(*at + 1)) else {
+        return Err(Refusal::bad("bad escape in the target"));
+    };
+    *at += 2;
+    Ok((high << 4 | low) as u8)
+}
+
+/// Writes `text` with nothing unreserved escaped and with upper-case digits in the escapes.
+pub(super) fn put_escapes(to: &mut super::buffer::Buffer, text: &[u8]) {
+    let mut at = 0;
+    while at < text.len() {
+        let byte = text[at];
+        at += 1;
+        let escaped = if byte == b'%' { escape(text, &mut at).ok() } else { None };
+        match escaped {
+            Some(value) if is_unreserved(value) => to.put(&[value]),
+            Some(value) => {
+                let mut escape = [0; 3];
+                let mut out = Out { bytes: &mut escape, len: 0 };
+                if out.push_escaped(value).is_ok() {
+                    to.put(&escape);
+                }
+            }
+            None => to.put(&[byte]),
+        }
+    }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::{String, ToString};
+
+    fn normal(target: &str) -> Result<String, u16> {
+        let mut out = [0; 64];
+        normalise(target.as_bytes(), Rules { query_controls: false }, &mut out)
+            .map(|n| std::str::from_utf8(&out[..n]).unwrap().to_string())
+            .map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn one_form() {
+        for (target, form) in [
+            ("/", "/"),
+            ("", "/"),
+            ("?a", "/?a"),
+            ("/?", "/"),
+            ("/a/b.html", "/a/b.html"),
+            ("//a///b//", "/a/b/"),
+            ("/a/./b/.", "/a/b/"),
+            ("/a/b/../c", "/a/c"),
+            ("/a/b/..", "/a/"),
+            ("/a/..", "/"),
+            ("/a/../", "/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/...", "/..."),
+            ("/a/.b", "/a/.b"),
+            ("/%7euser/%41%2d", "/~user/A-"),
+            ("/%c3%a9?%c3%a9", "/%C3%A9?%C3%A9"),
+            ("/a|b{c}", "/a%7Cb%7Bc%7D"),
+            ("/a?b|c", "/a?b%7Cc"),
+            ("/a?../..//x", "/a?../..//x"),
+            ("/a?x=1&y=%2F", "/a?x=1&y=%2F"),
+            ("/a;b=c,d:@!$&'()*+", "/a;b=c,d:@!$&'()*+"),
+            ("/a//../b", "/b"),
+            ("/%3f%23%25", "/%3F%23%25"),
+        ] {
+            assert_eq!(normal(target), Ok(form.to_string()), "{target}");
+            assert_eq!(normal(form), Ok(form.to_string()), "{form} is its own form");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for target in [
+            "a",
+            "*",
+            "/..",
+            "/../x",
+            "/a/../../x",
+            "/%2e%2e/x",
+            "/%00",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+            "/%",
+            "/%4",
+            "/%4g",
+            "/a#b",
+            "/\u{e9}",
+            "/a?%0a",
+            "/a?%",
+            "/a?\u{e9}",
+            "/\t",
+            "/%1f",
+            "/%7F",
+        ] {
+            assert_eq!(normal(target), Err(400), "{target}");
+        }
+        assert_eq!(normal(&"/x".repeat(40)), Err(414));
+    }
+
+    #[test]
+    fn hosts() {
+        for (text, form, port) in [
+            ("Example.COM", "example.com", 80),
+            ("a:80", "a", 80),
+            ("a:8080", "a:8080", 8080),
+            ("a:00090", "a:90", 90),
+            ("127.0.0.1:9", "127.0.0.1:9", 9),
+            ("[::1]:81", "[::1]:81", 81),
+            ("[::1]", "[::1]", 80),
+            ("x-y.z9", "x-y.z9", 80),
+        ] {
+            let host = Host::parse(text.as_bytes()).unwrap();
+            assert_eq!((host.authority(), host.port()), (form.as_bytes(), port), "{text}");
+        }
+        for text in [
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:b",
+            "a:+1",
+            "a b",
+            "a/b",
+            "a@b",
+            "a..b",
+            ".a",
+            "a.",
+            "-a",
+            "a-",
+            "a_b",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "01.2.3.4",
+            "a.1",
+            "[::1",
+            "[::g]",
+            "[::1%25e]",
+            "[::1]x",
+            "::1",
+            "a,b",
+            "\u{e9}",
+        ] {
+            assert!(Host::parse(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn absolute() {
+        assert_eq!(absolute_form(b"HTTP://a:1/b?c"), Some((&b"a:1"[..], &b"/b?c"[..])));
+        assert_eq!(absolute_form(b"http://a?c"), Some((&b"a"[..], &b"?c"[..])));
+        assert_eq!(absolute_form(b"https://a/"), None);
+        assert_eq!(absolute_form(b"/http://a/"), None);
+    }
+}
