@@ -20,7 +20,6 @@ pub mod domain;
 mod fifo;
 mod gateway;
 pub mod http1;
-pub mod http1;
 pub mod queue;
 mod raw;
 mod replies;
