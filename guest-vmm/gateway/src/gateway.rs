@@ -1,6 +1,7 @@
 //! The gateway: from the broadcast ring to the replica, and from there to the reply ring.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use resh_channel::config::{Appliance, Protocol};
@@ -8,11 +9,12 @@ use resh_channel::memory::{Ordering, Words};
 use resh_channel::message::{Kind, Message, Reason, SessionId};
 use resh_channel::ring::{Consumer, Record, Violation, note};
 
+use crate::canonical::{SCRATCH_BYTES, Spares};
 use crate::queue::Queue;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Event, Opening, Upstream};
-use crate::{Broken, SLOTS, raw};
+use crate::{Broken, SLOTS, canonical, raw};
 
 /// Records taken from the broadcast ring before sessions get their turn again.
 const RECORDS_PER_ROUND: usize = 512;
@@ -49,6 +51,8 @@ pub struct Gateway<'m, U> {
     connect_ms: u64,
     /// By service number: how its bytes are brought to one form. `None` if it has no such replica.
     services: Vec<Option<Protocol>>,
+    /// By service number: canonicalisers that no session uses now.
+    spares: Vec<Spares>,
     upstream: U,
     /// Not there before the voter has let us in.
     broadcast: Option<Consumer<'m>>,
@@ -58,6 +62,7 @@ pub struct Gateway<'m, U> {
     ready: Queue,
     /// Sessions whose connection is being made, in the order of their deadlines.
     connecting: Queue,
+    scratch: Box<[u8]>,
 }
 
 impl<'m, U: Upstream> Gateway<'m, U> {
@@ -78,6 +83,8 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             .iter()
             .map(|service| (replica < service.replicas.len()).then_some(service.protocol))
             .collect();
+        let spares = canonical::spares(appliance, replica, SLOTS);
+        let download_bytes = if spares.iter().all(Vec::is_empty) { 0 } else { SCRATCH_BYTES };
         let mut replies = Replies::new(rings.reply_ring, rings.reply_cursor)?;
         replies.say(&hello(generation)).map_err(|_| Broken::Regions)?;
         Ok(Self {
@@ -86,12 +93,14 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             rings,
             connect_ms: appliance.limits.connect_ms.into(),
             services,
+            spares,
             upstream,
             broadcast: None,
             replies,
-            sessions: (0..SLOTS).map(|_| Session::vacant(1)).collect(),
+            sessions: (0..SLOTS).map(|_| Session::vacant(download_bytes)).collect(),
             ready: Queue::new(SLOTS),
             connecting: Queue::new(SLOTS),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
         })
     }
 
@@ -115,7 +124,6 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             round.signal_voter = self.replies.publish();
             return Ok(round);
         }
-        self.replies.disarm();
         let records = self.read_broadcast(&mut round)?;
         self.read_events();
         self.check_connecting(now_ms);
@@ -169,7 +177,6 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             records += 1;
         }
         if let Some(broadcast) = &mut self.broadcast {
-            broadcast.disarm();
             round.signal_voter |= broadcast.release();
         }
         Ok(records)
@@ -196,7 +203,11 @@ impl<'m, U: Upstream> Gateway<'m, U> {
                     return Err(Broken::Broadcast(Violation::Header));
                 }
                 session.received += record.payload.len() as u64;
-                raw::data(session, record.payload, &mut self.upstream);
+                if session.http.is_some() {
+                    canonical::data(session, record.payload, message.clock_s, &mut self.scratch);
+                } else {
+                    raw::data(session, record.payload, &mut self.upstream);
+                }
                 self.ready.push(index);
             }
             Kind::Fin => {
@@ -218,13 +229,16 @@ impl<'m, U: Upstream> Gateway<'m, U> {
 
     fn begin(&mut self, id: SessionId, service: usize) {
         let Some(Some(protocol)) = self.services.get(service) else { return };
+        let http = match protocol {
+            Protocol::Raw => None,
+            Protocol::Http1(_) => match self.spares[service].pop() {
+                // There are as many as sessions.
+                None => return,
+                http => http,
+            },
+        };
         let index = usize::from(id.index);
-        let session = &mut self.sessions[index];
-        session.begin(id, service);
-        if let Protocol::Http1(_) = protocol {
-            session.link = Link::None;
-            session.end_with(End::Reset(Reason::Refused));
-        }
+        self.sessions[index].begin(id, service, http);
         self.ready.push(index);
     }
 
@@ -236,7 +250,10 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         }
         session.link = Link::None;
         session.live = false;
-        session.upload.clear();
+        if let Some(mut http) = session.http.take() {
+            http.reset();
+            self.spares[session.service].push(http);
+        }
         self.connecting.remove(index);
         self.ready.remove(index);
     }
@@ -262,6 +279,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         let Some(session) = self.sessions.get_mut(index) else { return };
         if session.live && session.link == Link::Connecting {
             session.linked();
+            canonical::opened(session);
             self.connecting.remove(index);
             self.ready.push(index);
         }
@@ -272,7 +290,11 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         if session.live && session.link == Link::Connecting {
             session.link = Link::None;
             self.connecting.remove(index);
-            session.end_with(End::Reset(Reason::Refused));
+            if session.http.is_some() {
+                canonical::refused(session);
+            } else {
+                session.end_with(End::Reset(Reason::Refused));
+            }
             self.ready.push(index);
         }
     }
@@ -309,7 +331,16 @@ impl<'m, U: Upstream> Gateway<'m, U> {
                 self.connect(index, now_ms);
             }
             let session = &mut self.sessions[index];
-            match raw::pump(session, &mut self.upstream, &mut self.replies) {
+            let turn = if session.http.is_some() {
+                let scratch = &mut self.scratch;
+                canonical::pump(session, &mut self.upstream, &mut self.replies, scratch)
+            } else {
+                raw::pump(session, &mut self.upstream, &mut self.replies)
+            };
+            if session.link != Link::Connecting {
+                self.connecting.remove(index);
+            }
+            match turn {
                 Ok(turn) => {
                     self.ready.remove(index);
                     match turn {

@@ -61,9 +61,4 @@ impl<'m> Replies<'m> {
     pub(crate) fn arm(&mut self) -> Result<bool, Violation> {
         self.producer.arm(MAX_PAYLOAD_BYTES).map_err(|(_, violation)| violation)
     }
-
-    /// No signal is wanted.
-    pub(crate) fn disarm(&mut self) {
-        self.producer.disarm();
-    }
 }

@@ -1,10 +1,14 @@
 //! One session, as its gateway sees it.
 
-use resh_channel::message::{Kind, Message, Reason, SessionId};
+use alloc::boxed::Box;
 
-use crate::fifo::ClockedFifo;
+use resh_channel::message::{Kind, Message, Reason, SessionId};
+use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
+
+use crate::TAKEN_STEP_BYTES;
+use crate::fifo::{ClockedFifo, Fifo};
+use crate::http1::Http1;
 use crate::replies::{Replies, Stop};
-use crate::{CREDIT_BYTES, TAKEN_STEP_BYTES};
 
 /// The connection to the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +84,22 @@ pub(crate) struct Session {
     pub(crate) end: Option<End>,
     /// The voter was told.
     pub(crate) ended: bool,
+
+    /// What brings the bytes to one form, if they are not `raw`.
+    pub(crate) http: Option<Box<Http1>>,
+    /// Bytes of the replica that it did not take yet.
+    pub(crate) download: Fifo,
 }
 
+/// Differing request clocks among the bytes that wait. As clocks differ by a second at least, no replica
+/// trails so far and still has a voice.
+const CLOCKS: usize = 1024;
+
 impl Session {
-    /// A table entry that no session uses yet.
-    pub(crate) fn vacant(upload_pieces: usize) -> Self {
+    /// A table entry that no session uses yet. `download_bytes` is what the canonicaliser may leave of
+    /// one read, 0 if there is none.
+    pub(crate) fn vacant(download_bytes: usize) -> Self {
+        let clocks = if download_bytes == 0 { 1 } else { CLOCKS };
         Self {
             id: SessionId::default(),
             live: false,
@@ -97,22 +112,26 @@ impl Session {
             received: 0,
             consumed: 0,
             taken: 0,
-            upload: ClockedFifo::new(CREDIT_BYTES as usize, upload_pieces),
+            upload: ClockedFifo::new(REQUEST_CREDIT_BYTES, clocks),
             client_fin: false,
             finished: false,
             sent: 0,
             credit: 0,
             end: None,
             ended: false,
+            http: None,
+            download: Fifo::new(download_bytes),
         }
     }
 
-    /// Begins a session in this entry.
-    pub(crate) fn begin(&mut self, id: SessionId, service: usize) {
+    /// Begins a session in this entry. Without a canonicaliser it wants its connection at once.
+    pub(crate) fn begin(&mut self, id: SessionId, service: usize, http: Option<Box<Http1>>) {
         self.id = id;
         self.live = true;
         self.service = service;
-        self.link = Link::Wanted;
+        self.link = if http.is_some() { Link::None } else { Link::Wanted };
+        self.http = http;
+        self.download.clear();
         self.unlink();
         self.received = 0;
         self.consumed = 0;
@@ -121,7 +140,7 @@ impl Session {
         self.client_fin = false;
         self.finished = false;
         self.sent = 0;
-        self.credit = CREDIT_BYTES;
+        self.credit = REPLY_CREDIT_BYTES as u64;
         self.end = None;
         self.ended = false;
     }
