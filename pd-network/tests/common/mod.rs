@@ -48,6 +48,9 @@ pub fn patterns(stream: u64, from: u64, to: u64) -> Vec<u8> {
     (from..to).map(|offset| pattern(stream, offset)).collect()
 }
 
+/// Words of a ring that is as small as it may be.
+pub const RING_WORDS: usize = DATA_WORD + 2 * (MAX_PAYLOAD_BYTES / 8 + 3);
+
 /// The regions between network and voter.
 pub struct Memory {
     n2v: Vec<AtomicU64>,
@@ -72,11 +75,10 @@ fn words(count: usize) -> Vec<AtomicU64> {
 impl Memory {
     /// With rings as small as they may be.
     pub fn new(slots: usize) -> Self {
-        let ring = DATA_WORD + 2 * (MAX_PAYLOAD_BYTES / 8 + 3);
         Self {
-            n2v: words(ring),
+            n2v: words(RING_WORDS),
             n2v_cursor: words(512),
-            v2n: words(ring),
+            v2n: words(RING_WORDS),
             v2n_cursor: words(512),
             window: words(slots * SLOT_BYTES / 8),
         }

@@ -259,7 +259,7 @@ pub fn limit<'m, W: World<'m> + ?Sized>(w: &mut W) {
         assert_eq!((bytes.len(), seen), (0, Seen::Reset));
     }
     assert_eq!(w.stats().refused, 3);
-    assert_eq!(w.voter().live(), usize::from(SESSIONS));
+    until(w, "the voter knows them all", |w| w.voter().live() == usize::from(SESSIONS));
     for (stream, &client) in clients.iter().enumerate() {
         let request = patterns(stream as u64, 0, 100);
         assert_eq!(w.send(client, &request), 100);
