@@ -7,7 +7,8 @@ mod common;
 #[allow(dead_code, unreachable_pub)]
 mod listener;
 
-use std::io::{Read, Write};
+use std::collections::HashSet;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::Command;
@@ -97,6 +98,8 @@ struct Loopback {
     signal_fd: RawFd,
     listen: Vec<SocketAddr>,
     clients: Vec<Option<TcpStream>>,
+    /// Clients that learned of a reset, which the kernel tells only once.
+    resets: HashSet<usize>,
 }
 
 /// Addresses on loopback where nobody listens.
@@ -127,7 +130,16 @@ impl Loopback {
             eprintln!("the domain failed: {error}");
             std::process::abort();
         });
-        Self { voter, voter_awake: true, wait_fd, signal_fd, listen, clients: Vec::new() }
+        let clients = Vec::new();
+        Self {
+            voter,
+            voter_awake: true,
+            wait_fd,
+            signal_fd,
+            listen,
+            clients,
+            resets: HashSet::new(),
+        }
     }
 
     fn client(&self, client: usize) -> &TcpStream {
@@ -148,7 +160,15 @@ impl World<'static> for Loopback {
     }
 
     fn send(&mut self, client: usize, bytes: &[u8]) -> usize {
-        self.client(client).write(bytes).unwrap_or(0)
+        match self.client(client).write(bytes) {
+            Ok(len) => len,
+            Err(error) => {
+                if error.kind() != ErrorKind::WouldBlock {
+                    self.resets.insert(client);
+                }
+                0
+            }
+        }
     }
 
     fn receive(&mut self, client: usize, into: &mut Vec<u8>, limit: usize) -> Seen {
@@ -157,12 +177,13 @@ impl World<'static> for Loopback {
             return Seen::Open;
         }
         match self.client(client).read(&mut buffer) {
+            Ok(0) if self.resets.contains(&client) => Seen::Reset,
             Ok(0) => Seen::End,
             Ok(len) => {
                 into.extend_from_slice(&buffer[..len]);
                 Seen::Open
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Seen::Open,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Seen::Open,
             Err(_) => Seen::Reset,
         }
     }
