@@ -160,10 +160,11 @@ impl World<'static> for Loopback {
     }
 
     fn send(&mut self, client: usize, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
         match self.client(client).write(bytes) {
             Ok(len) => len,
-            // Nothing to send, after the end of the stream.
-            Err(_) if bytes.is_empty() => 0,
             Err(error) => {
                 if error.kind() != ErrorKind::WouldBlock {
                     self.resets.insert(client);
