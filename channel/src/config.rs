@@ -63,8 +63,8 @@ pub struct Appliance {
 pub struct Limits {
     /// Concurrent sessions, 1 to [`SESSIONS_MAX`]. A client beyond them is refused.
     pub sessions: u16,
-    /// How long a session waits for a quorum once the first replica has answered, or the request is
-    /// with all replicas, in milliseconds.
+    /// How long a session waits for a quorum on what some of its replicas have answered, in
+    /// milliseconds. Every byte that is released starts it anew.
     pub reply_ms: u32,
     /// How long a session waits for a replica a whole window behind, added up over its life, in
     /// milliseconds. 0: not at all.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use roxmltree::Node;
 
-use super::model::{Domain, Map, System};
+use super::model::{Domain, Map, SetValue, System};
 use super::xml::Xml;
 use super::{ADDRESS_SPACE_END, DOMAINS_MAX, PAGE_BYTES};
 use crate::diagnostic::Position;
@@ -167,16 +167,15 @@ fn physical_memory(xml: &mut Xml<'_>, system: &System) {
     }
 }
 
-/// Microkit warns of these. Here it is a mistake: a region nobody maps is a misspelled one.
+/// Microkit warns of these. Here it is a mistake: a region nobody uses is a misspelled one.
 fn unused_regions(xml: &mut Xml<'_>, system: &System) {
     for (at, region) in system.regions.iter().enumerate() {
-        let machines = system.domains.iter().filter_map(|domain| domain.vm.as_ref());
-        let mut maps = system
-            .domains
-            .iter()
-            .flat_map(|domain| &domain.maps)
-            .chain(machines.flat_map(|vm| &vm.maps));
-        if !region.name.is_empty() && maps.all(|map| map.region != at) {
+        let used = system.domains.iter().any(|domain| {
+            let machine = domain.vm.iter().flat_map(|vm| &vm.maps);
+            domain.maps.iter().chain(machine).any(|map| map.region == at)
+                || domain.setvars.iter().any(|set| set.value == SetValue::RegionPhysAddr(at))
+        });
+        if !region.name.is_empty() && !used {
             let problem = format!("no domain maps region {:?}", region.name);
             xml.report_at(region.position, "<memory_region>", problem, "map it, or remove it");
         }

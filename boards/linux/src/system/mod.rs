@@ -3,7 +3,8 @@
 //!
 //! The format is that of Microkit 2.3.0 for AArch64 ("System Description File" in its manual). The
 //! checks are Microkit's own and a few more, and all mistakes are reported at once. What Microkit
-//! would accept and this board could not confine is refused.
+//! would accept and this board could not confine is refused. Two things only the Microkit tool can check:
+//! whether a `prefill_path` is there when the image is built, and how many cores the kernel has.
 //!
 //! [`authority`] holds the result against the rules of this appliance.
 

@@ -63,6 +63,9 @@ fn region<'a>(xml: &mut Xml<'a>, node: Node<'a, 'a>) -> Region {
         let hint = "leave it out: nothing in RESH needs the boot information";
         xml.report(node, "prefill_bootinfo", "is not supported", hint);
     }
+    if node.attribute("prefill_path") == Some("") {
+        xml.report(node, "prefill_path", "is empty", "name a file, or leave it out");
+    }
     let prefill_path = node.attribute("prefill_path").map(str::to_owned);
     if prefill_path.is_none() && !node.has_attribute("size") {
         let hint = "add size=\"0x1000\" or another multiple of the page size";
