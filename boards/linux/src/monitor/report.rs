@@ -1,0 +1,197 @@
+//! Puts together what the domains publish and what the configuration names.
+
+use resh_channel::config::{self, Appliance};
+use resh_channel::stats::{
+    Dispute, DisputeKind, NetworkStats, ReplicaState, ReplicaStats, ServiceStats, VoterStats,
+};
+
+use crate::status::model::{
+    DisputeStatus, DomainStatus, Health, Protocol, ReplicaStanding, ReplicaStatus, SCHEMA,
+    ServiceState, ServiceStatus, Shown, Status,
+};
+
+/// How long a dispute makes a replica suspect and the appliance degraded, in seconds.
+pub const RECENT_S: u32 = 60;
+
+/// What the monitor sees of the appliance at one moment.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The configuration.
+    pub appliance: &'a Appliance,
+    /// What the voter last published.
+    pub voter: &'a VoterStats,
+    /// What the network domain last published.
+    pub network: &'a NetworkStats,
+    /// Seconds since 1970-01-01 UTC.
+    pub clock_s: u32,
+    /// How long the monitor has been running, in seconds.
+    pub uptime_s: u64,
+}
+
+impl Seen<'_> {
+    /// The whole status. Allocates nothing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let services = self
+            .appliance
+            .services
+            .iter()
+            .enumerate()
+            .map(|(at, service)| self.service(at, service));
+        let mut status = Status {
+            schema: SCHEMA,
+            appliance: self.appliance.name.clone(),
+            time_s: self.clock_s,
+            uptime_s: self.uptime_s,
+            health: Health::Healthy,
+            sessions_open: self.voter.sessions_open,
+            sessions_draining: self.voter.sessions_draining,
+            sessions_limit: self.appliance.limits.sessions,
+            network: self.network.clone(),
+            services: services.collect(),
+            replicas: (0..self.domains()).map(|index| domain(&self.replica(index))).collect(),
+            disputes_total: self.voter.disputes_total,
+            disputes: self.voter.disputes.iter().map(|dispute| self.dispute(dispute)).collect(),
+        };
+        status.health = self.health(&status);
+        status
+    }
+
+    /// Replica domains that have something to do: as many as the service with the most replicas has.
+    fn domains(&self) -> usize {
+        self.appliance.services.iter().map(|service| service.replicas.len()).max().unwrap_or(0)
+    }
+
+    fn replica(&self, index: usize) -> ReplicaStats {
+        self.voter.replicas.get(index).cloned().unwrap_or_default()
+    }
+
+    fn service(&self, at: usize, service: &config::Service) -> ServiceStatus {
+        let stats = self.voter.services.get(at).cloned().unwrap_or_default();
+        let voting = (0..service.replicas.len())
+            .filter(|&index| self.replica(index).state == ReplicaState::Voting)
+            .count();
+        let replicas = service.replicas.iter().enumerate().map(|(index, replica)| ReplicaStatus {
+            name: replica.name.clone(),
+            address: replica.address,
+            state: self.standing(at, index),
+        });
+        ServiceStatus {
+            name: service.name.clone(),
+            listen: service.listen,
+            protocol: match service.protocol {
+                config::Protocol::Raw => Protocol::Raw,
+                config::Protocol::Http1(_) => Protocol::Http1,
+            },
+            state: self.service_state(service, &stats, voting),
+            stopped_by: stats.stopped_by,
+            has_quorum: stats.has_quorum,
+            // At most REPLICAS_MAX, which is 3.
+            quorum: service.quorum() as u8,
+            voting: voting as u8,
+            sessions_open: stats.open,
+            sessions: stats.sessions,
+            no_quorum: stats.no_quorum,
+            refused: stats.refused,
+            request_bytes: stats.request_bytes,
+            reply_bytes: stats.reply_bytes,
+            replicas: replicas.collect(),
+        }
+    }
+
+    fn service_state(
+        &self,
+        service: &config::Service,
+        stats: &ServiceStats,
+        voting: usize,
+    ) -> ServiceState {
+        let fresh = |index| {
+            let replica = self.replica(index);
+            replica.state != ReplicaState::Condemned && replica.condemned == 0
+        };
+        if stats.stopped_by.is_some() {
+            ServiceState::Stopped
+        } else if voting < service.quorum() {
+            let all_fresh = (0..service.replicas.len()).all(fresh);
+            if all_fresh { ServiceState::Starting } else { ServiceState::NoQuorum }
+        } else if stats.no_quorum > 0 && !stats.has_quorum {
+            ServiceState::NoQuorum
+        } else {
+            ServiceState::Serving
+        }
+    }
+
+    fn standing(&self, service: usize, replica: usize) -> ReplicaStanding {
+        let suspect = |dispute: &Dispute| {
+            usize::from(dispute.service) == service
+                && usize::from(dispute.replica) == replica
+                && dispute.kind != DisputeKind::NoQuorum
+                && self.is_recent(dispute)
+        };
+        match standing(self.replica(replica).state) {
+            ReplicaStanding::Voting if self.voter.disputes.iter().any(suspect) => {
+                ReplicaStanding::Suspect
+            }
+            standing => standing,
+        }
+    }
+
+    fn is_recent(&self, dispute: &Dispute) -> bool {
+        self.clock_s.saturating_sub(dispute.clock_s) < RECENT_S
+    }
+
+    fn dispute(&self, dispute: &Dispute) -> DisputeStatus {
+        let service = self.appliance.services.get(usize::from(dispute.service));
+        let replica = service.and_then(|s| s.replicas.get(usize::from(dispute.replica)));
+        DisputeStatus {
+            number: dispute.number,
+            time_s: dispute.clock_s,
+            service: service.map(|service| service.name.clone()).unwrap_or_default(),
+            session: dispute.session.0,
+            session_generation: dispute.session.1,
+            replica: dispute.replica,
+            replica_name: replica.map(|replica| replica.name.clone()).unwrap_or_default(),
+            kind: dispute.kind,
+            offset: dispute.offset,
+            expected: Shown(dispute.expected.clone()),
+            found: Shown(dispute.found.clone()),
+        }
+    }
+
+    fn health(&self, status: &Status) -> Health {
+        let of_service = |service: &ServiceStatus| match service.state {
+            ServiceState::Serving if usize::from(service.voting) < service.replicas.len() => {
+                Health::Degraded
+            }
+            ServiceState::Serving => Health::Healthy,
+            ServiceState::Starting => Health::Starting,
+            ServiceState::NoQuorum | ServiceState::Stopped => Health::Stopped,
+        };
+        let disputed = self.voter.disputes.iter().any(|dispute| self.is_recent(dispute));
+        let least = if disputed { Health::Degraded } else { Health::Healthy };
+        status.services.iter().map(of_service).max().unwrap_or(Health::Stopped).max(least)
+    }
+}
+
+fn standing(state: ReplicaState) -> ReplicaStanding {
+    match state {
+        ReplicaState::Absent => ReplicaStanding::Absent,
+        ReplicaState::Joining => ReplicaStanding::Joining,
+        ReplicaState::Voting => ReplicaStanding::Voting,
+        ReplicaState::Condemned => ReplicaStanding::Condemned,
+    }
+}
+
+fn domain(stats: &ReplicaStats) -> DomainStatus {
+    DomainStatus {
+        state: standing(stats.state),
+        reason: stats.reason,
+        generation: stats.generation,
+        condemned: stats.condemned,
+        sessions: stats.sessions,
+        divergences: stats.divergences,
+        evictions: stats.evictions,
+        resets: stats.resets,
+        reply_bytes: stats.reply_bytes,
+    }
+}

@@ -1,0 +1,398 @@
+//! The status as text for people.
+
+use std::fmt::{self, Write};
+
+use resh_channel::stats::{Condemnation, DisputeKind};
+
+use super::date::civil_date;
+use super::model::{
+    DisputeStatus, Health, Protocol, ReplicaStanding, ServiceState, ServiceStatus, Status,
+};
+
+/// Disputes shown, the last first; `--json` has them all.
+const DISPUTES_SHOWN: usize = 5;
+/// Bytes in one line of hexadecimal.
+const LINE_BYTES: usize = 16;
+
+/// The whole picture, ending in a line feed.
+pub(crate) fn text(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out, status);
+    out
+}
+
+fn write(out: &mut String, status: &Status) -> fmt::Result {
+    let network = &status.network;
+    let up = duration(status.uptime_s);
+    writeln!(out, "{}: {}, up {up}", status.appliance, health(status.health))?;
+    writeln!(
+        out,
+        "{} of {} sessions open, {} draining; {} connections accepted, {} refused, {} reset",
+        status.sessions_open,
+        status.sessions_limit,
+        status.sessions_draining,
+        network.accepted,
+        network.refused,
+        network.resets
+    )?;
+    for service in &status.services {
+        self::service(out, status, service)?;
+    }
+    domains(out, status)?;
+    disputes(out, status)
+}
+
+fn health(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Degraded => "degraded",
+        Health::Starting => "starting",
+        Health::Stopped => "STOPPED",
+    }
+}
+
+fn service(out: &mut String, status: &Status, service: &ServiceStatus) -> fmt::Result {
+    let protocol = match service.protocol {
+        Protocol::Raw => "raw",
+        Protocol::Http1 => "http1",
+    };
+    writeln!(
+        out,
+        "\nservice {} ({protocol}) at {}: {}; quorum {} of {}, {} voting",
+        service.name,
+        service.listen,
+        state(status, service),
+        service.quorum,
+        service.replicas.len(),
+        service.voting
+    )?;
+    writeln!(
+        out,
+        "  sessions   {} in all, {} open, {} without quorum, {} refused",
+        service.sessions, service.sessions_open, service.no_quorum, service.refused
+    )?;
+    let (requests, replies) = (size(service.request_bytes), size(service.reply_bytes));
+    writeln!(out, "  bytes      {requests} of requests, {replies} of agreed replies")?;
+    let name = service.replicas.iter().map(|replica| replica.name.len()).max().unwrap_or(0);
+    for (index, replica) in service.replicas.iter().enumerate() {
+        let address = replica.address.to_string();
+        let standing = standing(status, index, replica.state);
+        writeln!(out, "  replica {index}  {:name$}  {address:21}  {standing}", replica.name)?;
+    }
+    Ok(())
+}
+
+fn state(status: &Status, service: &ServiceStatus) -> String {
+    match (service.state, service.stopped_by) {
+        (ServiceState::Serving, _) => "serving".to_owned(),
+        (ServiceState::Starting, _) => "starting".to_owned(),
+        (ServiceState::NoQuorum, _) if service.voting < service.quorum => {
+            "no quorum: too few replicas vote".to_owned()
+        }
+        (ServiceState::NoQuorum, _) => "no quorum in the last session".to_owned(),
+        (ServiceState::Stopped, None) => "stopped".to_owned(),
+        (ServiceState::Stopped, Some(number)) => {
+            match status.disputes.iter().find(|dispute| dispute.number == number) {
+                Some(dispute) => format!("stopped: dispute {number}, {}", what(dispute)),
+                None => format!("stopped: dispute {number}, no longer on record"),
+            }
+        }
+    }
+}
+
+fn standing(status: &Status, index: usize, standing: ReplicaStanding) -> String {
+    match standing {
+        ReplicaStanding::Absent => "absent".to_owned(),
+        ReplicaStanding::Joining => "joining".to_owned(),
+        ReplicaStanding::Voting => "voting".to_owned(),
+        ReplicaStanding::Suspect => "suspect: in a dispute less than a minute ago".to_owned(),
+        ReplicaStanding::Condemned => {
+            let why = status.replicas.get(index).and_then(|domain| domain.reason);
+            format!("condemned: {}", why.map_or("no reason given", reason))
+        }
+    }
+}
+
+/// Why, in words.
+fn reason(reason: Condemnation) -> &'static str {
+    match reason {
+        Condemnation::RingPosition => "its ring claimed an impossible position",
+        Condemnation::RingHeader => "its ring held an impossible header",
+        Condemnation::RingLength => "its ring held an impossible length",
+        Condemnation::UnexpectedRecord => "it sent a record that no gateway sends",
+        Condemnation::CreditExceeded => "it sent more than it was allowed to",
+        Condemnation::WrongOffset => "it sent bytes with a gap or an overlap",
+        Condemnation::Silent => "it did not read requests for too long",
+        Condemnation::Died => "its domain ended",
+    }
+}
+
+fn domains(out: &mut String, status: &Status) -> fmt::Result {
+    writeln!(
+        out,
+        "\nreplica domains\n  #  {:9}  {:>4}  {:>9}  {:>11}  {:>9}  {:>9}  {:>9}  {:>10}",
+        "state", "life", "sessions", "divergences", "evictions", "resets", "condemned", "replies"
+    )?;
+    for (index, domain) in status.replicas.iter().enumerate() {
+        let state = match domain.state {
+            ReplicaStanding::Absent => "absent",
+            ReplicaStanding::Joining => "joining",
+            ReplicaStanding::Voting | ReplicaStanding::Suspect => "voting",
+            ReplicaStanding::Condemned => "condemned",
+        };
+        writeln!(
+            out,
+            "  {index}  {state:9}  {:4}  {:9}  {:11}  {:9}  {:9}  {:9}  {:>10}",
+            domain.generation,
+            domain.sessions,
+            domain.divergences,
+            domain.evictions,
+            domain.resets,
+            domain.condemned,
+            size(domain.reply_bytes)
+        )?;
+    }
+    Ok(())
+}
+
+fn disputes(out: &mut String, status: &Status) -> fmt::Result {
+    if status.disputes.is_empty() {
+        return writeln!(out, "\nno dispute so far");
+    }
+    let shown = status.disputes.len().min(DISPUTES_SHOWN);
+    writeln!(out, "\ndisputes, the last {shown} of {}", status.disputes_total)?;
+    for dispute in status.disputes.iter().rev().take(shown) {
+        let age = duration(status.time_s.saturating_sub(dispute.time_s).into());
+        writeln!(
+            out,
+            "  {}. {} ({age} ago), service {}, session {}.{}\n     {}",
+            dispute.number,
+            utc(dispute.time_s),
+            dispute.service,
+            dispute.session,
+            dispute.session_generation,
+            what(dispute)
+        )?;
+        let quorum = dispute.kind != DisputeKind::NoQuorum;
+        hex(out, if quorum { "agreed" } else { "others" }, &dispute.expected.0)?;
+        hex(out, "found", &dispute.found.0)?;
+    }
+    Ok(())
+}
+
+/// What happened, in words.
+fn what(dispute: &DisputeStatus) -> String {
+    let (name, index, offset) = (&dispute.replica_name, dispute.replica, dispute.offset);
+    let who = format!("replica {name} ({index})");
+    match dispute.kind {
+        DisputeKind::Bytes => format!("{who} differs from byte {offset} on"),
+        DisputeKind::EarlyFin => format!("{who} ended its reply at byte {offset}, others went on"),
+        DisputeKind::LateData => format!("{who} went on at byte {offset}, where others ended"),
+        DisputeKind::Reset => format!("{who} reset its connection at byte {offset}"),
+        DisputeKind::Silence => format!("{who} did not answer in time, at byte {offset}"),
+        DisputeKind::Laggard => format!("{who} was too far behind, at byte {offset}"),
+        DisputeKind::NoQuorum => format!("no quorum at byte {offset}; {who} is one of the sides"),
+    }
+}
+
+fn hex(out: &mut String, side: &str, bytes: &[u8]) -> fmt::Result {
+    if bytes.is_empty() {
+        return writeln!(out, "     {side:6}  (nothing)");
+    }
+    for (line, bytes) in bytes.chunks(LINE_BYTES).enumerate() {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let letter = |&byte: &u8| match byte {
+            0x20..=0x7e => char::from(byte),
+            _ => '.',
+        };
+        let letters: String = bytes.iter().map(letter).collect();
+        let side = if line == 0 { side } else { "" };
+        writeln!(out, "     {side:6}  {digits:48} {letters}")?;
+    }
+    Ok(())
+}
+
+fn size(bytes: u64) -> String {
+    let mut unit = 0;
+    let mut value = bytes as f64;
+    while value >= 1024.0 && unit < 4 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let name = ["B", "KiB", "MiB", "GiB", "TiB"][unit];
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {name}") }
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// RFC 3339, in UTC.
+fn utc(seconds: u32) -> String {
+    let (year, month, day) = civil_date(u64::from(seconds / 86_400));
+    let second = seconds % 86_400;
+    let (hour, minute, second) = (second / 3600, second % 3600 / 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use resh_channel::stats::{NetworkStats, ReplicaState, VoterStats};
+
+    use super::*;
+    use crate::monitor::report::{RECENT_S, Seen};
+    use crate::status::sample::{THEN_S, appliance, dispute, fullest, healthy};
+
+    fn status(replicas: usize, voter: &VoterStats, later_s: u32) -> Status {
+        let (appliance, network) = (appliance(replicas), NetworkStats::default());
+        let clock_s = THEN_S + later_s;
+        Seen { appliance: &appliance, voter, network: &network, clock_s, uptime_s: 75 }.status()
+    }
+
+    fn shows(status: &Status, lines: &[&str]) {
+        let text = text(status);
+        for line in lines {
+            assert!(text.lines().any(|l| l == *line), "no line `{line}` in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_healthy_appliance() {
+        let status = status(3, &healthy(3), 0);
+        assert_eq!(status.health, Health::Healthy);
+        shows(
+            &status,
+            &[
+                "test: healthy, up 1 min 15 s",
+                "service web (http1) at 127.0.0.1:8080: serving; quorum 2 of 3, 3 voting",
+                "  sessions   12 in all, 2 open, 0 without quorum, 0 refused",
+                "  bytes      1.5 KiB of requests, 33.8 KiB of agreed replies",
+                "  replica 1  elm  127.0.0.1:9001         voting",
+                "no dispute so far",
+            ],
+        );
+    }
+
+    #[test]
+    fn before_any_replica_came() {
+        let status = status(3, &VoterStats::default(), 0);
+        assert_eq!(status.health, Health::Starting);
+        shows(&status, &["  replica 0  oak  127.0.0.1:9000         absent"]);
+    }
+
+    #[test]
+    fn a_replica_that_differed_is_suspect_for_a_minute() {
+        let mut voter = healthy(3);
+        voter.disputes.push(dispute(1, 1, DisputeKind::Bytes)).unwrap();
+        voter.disputes_total = 1;
+        let soon = status(3, &voter, 5);
+        assert_eq!(soon.health, Health::Degraded);
+        shows(
+            &soon,
+            &[
+                "  replica 1  elm  127.0.0.1:9001         suspect: in a dispute less than a minute ago",
+                "disputes, the last 1 of 1",
+                "  1. 2023-11-14T22:13:20Z (5 s ago), service web, session 7.3",
+                "     replica elm (1) differs from byte 120 on",
+                "     agreed  3c 21 64 6f 63 74 79 70 65 20 68 74 6d 6c 3e 0a  <!doctype html>.",
+                "             3c 74 69 74 6c 65 3e                             <title>",
+                "             ff                                               .",
+            ],
+        );
+        assert_eq!(status(3, &voter, RECENT_S).health, Health::Healthy);
+    }
+
+    #[test]
+    fn a_condemned_replica_and_a_quorum_that_holds() {
+        let mut voter = healthy(3);
+        voter.replicas[2].state = ReplicaState::Condemned;
+        voter.replicas[2].reason = Some(Condemnation::Died);
+        voter.replicas[2].condemned = 1;
+        let status = status(3, &voter, 0);
+        assert_eq!(status.health, Health::Degraded);
+        assert_eq!(status.services[0].state, ServiceState::Serving);
+        shows(&status, &["  replica 2  ash  127.0.0.1:9002         condemned: its domain ended"]);
+    }
+
+    #[test]
+    fn no_quorum_because_too_few_vote_or_none_agreed() {
+        let mut voter = healthy(3);
+        for replica in &mut voter.replicas[1..] {
+            replica.state = ReplicaState::Condemned;
+            replica.condemned = 1;
+        }
+        let few = status(3, &voter, 0);
+        assert_eq!(few.health, Health::Stopped);
+        assert!(
+            text(&few).contains(": no quorum: too few replicas vote; quorum 2 of 3, 1 voting\n")
+        );
+
+        let mut voter = healthy(3);
+        voter.services[0].no_quorum = 1;
+        voter.services[0].has_quorum = false;
+        let split = status(3, &voter, 0);
+        assert_eq!(split.health, Health::Stopped);
+        assert!(text(&split).contains(": no quorum in the last session; "));
+    }
+
+    #[test]
+    fn a_stopped_service_says_why() {
+        let mut voter = healthy(2);
+        voter.services[0].stopped_by = Some(4);
+        let unknown = status(2, &voter, 0);
+        assert_eq!(unknown.health, Health::Stopped);
+        assert!(text(&unknown).contains(": stopped: dispute 4, no longer on record; "));
+        voter.disputes.push(dispute(4, 0, DisputeKind::NoQuorum)).unwrap();
+        assert!(text(&status(2, &voter, 0)).contains(
+            ": stopped: dispute 4, no quorum at byte 120; replica oak (0) is one of the sides; "
+        ));
+    }
+
+    #[test]
+    fn the_fullest_status_is_readable() {
+        let (appliance, voter, network) = fullest();
+        let seen = Seen {
+            appliance: &appliance,
+            voter: &voter,
+            network: &network,
+            clock_s: u32::MAX,
+            uptime_s: u64::MAX,
+        };
+        let text = text(&seen.status());
+        assert!(text.contains("disputes, the last 5 of "), "{text}");
+        assert!(text.contains(" 2106-02-07T06:28:15Z "), "{text}");
+        assert!(text.contains("\n     others  d0 d1 "), "{text}");
+    }
+
+    #[test]
+    fn dates() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_740_787_200, "2025-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), date);
+        }
+    }
+
+    #[test]
+    fn sizes_and_times() {
+        assert_eq!(
+            [size(0), size(1023), size(1024), size(64 << 20)].join(" "),
+            "0 B 1023 B 1.0 KiB 64.0 MiB"
+        );
+        assert_eq!(
+            [duration(59), duration(3_661), duration(90_000)].join(", "),
+            "59 s, 1 h 1 min, 1 d 1 h"
+        );
+    }
+}
