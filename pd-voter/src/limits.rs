@@ -1,0 +1,43 @@
+//! The voter's fixed limits. `docs/voter.md` publishes them; the shape of a session's window is in
+//! [`resh_channel::window`].
+
+/// How long a session that is over for its client waits for the replicas that still answer, in
+/// milliseconds.
+pub const DRAIN_MS: u64 = 1_000;
+
+/// Share of the session slots that may be draining at once: one in so many.
+pub const DRAINING_SHARE: usize = 5;
+
+/// How long a replica's domain may take from its first `Hello` to its second while the requests it has
+/// not read fill half the broadcast ring, in milliseconds.
+pub const JOIN_MS: u64 = 2_000;
+
+/// Least time for which a replica's domain may hold back the others by not reading requests, in
+/// milliseconds. `lag_budget_ms` if that is longer.
+pub const STALL_MIN_MS: u64 = 50;
+
+/// How long a replica's domain may leave a full broadcast ring quite unread, in milliseconds, even if
+/// no other is ahead of it.
+pub const STANDSTILL_MS: u64 = 2_000;
+
+/// How often a full broadcast ring is looked at again, in milliseconds.
+pub const STALL_CHECK_MS: u64 = 10;
+
+/// How often we look whether a started domain has said hello, where its ring cannot wake us, in
+/// milliseconds.
+pub const PROBE_MS: u64 = 10;
+
+/// Records taken from one ring before the next has its turn.
+pub const BATCH_RECORDS: usize = 64;
+
+/// Payload bytes taken from one ring before the next has its turn.
+pub const BATCH_BYTES: usize = 512 * 1024;
+
+/// Least time between two publications of the statistics, in milliseconds.
+pub const STATS_MS: u64 = 100;
+
+/// The same after a dispute or a change of state, in milliseconds.
+pub const STATS_URGENT_MS: u64 = 10;
+
+/// Most bytes of the published statistics.
+pub const STATS_BYTES: usize = 16 * 1024;

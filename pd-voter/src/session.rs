@@ -1,0 +1,333 @@
+//! One session: its two streams, its clocks, and what is still to be said about it.
+
+use resh_channel::config::REPLICAS_MAX;
+use resh_channel::message::{Reason, SessionId};
+use resh_channel::stats::DisputeKind;
+use resh_channel::window::{CREDIT_STEP_BYTES, REPLY_CREDIT_BYTES, WINDOW_BYTES};
+
+use crate::limits::DRAIN_MS;
+use crate::slot::Slot;
+use crate::upload::Upload;
+use crate::vote::{Findings, Geometry, Outcome, Vote};
+
+/// The window as it is laid out for the network.
+pub const GEOMETRY: Geometry = Geometry {
+    window_bytes: WINDOW_BYTES as u64,
+    ahead_bytes: REPLY_CREDIT_BYTES as u64,
+    step_bytes: CREDIT_STEP_BYTES as u64,
+};
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The index is free.
+    Free,
+    /// The client is there.
+    Open,
+    /// It is over for the client; late answers are still compared.
+    Draining,
+    /// Only messages about its end are still to be sent.
+    Closing,
+}
+
+/// What is to be sent to the network. The order of the constants is the order on the ring.
+pub mod to_network {
+    /// `Credit`.
+    pub const CREDIT: u8 = 1;
+    /// `Release`.
+    pub const RELEASE: u8 = 2;
+    /// `Fin`.
+    pub const FIN: u8 = 4;
+    /// `Reset`.
+    pub const RESET: u8 = 8;
+    /// `Closed`, once nothing is left to be said to the gateways.
+    pub const CLOSED: u8 = 16;
+}
+
+/// What is to be multicast.
+pub mod to_gateways {
+    use resh_channel::config::REPLICAS_MAX;
+
+    /// `Evict` for replica 0; the next bits for the others.
+    pub const EVICT: u8 = 1;
+    /// `Credit`.
+    pub const CREDIT: u8 = 1 << REPLICAS_MAX;
+    /// `Reset`.
+    pub const RESET: u8 = 2 << REPLICAS_MAX;
+}
+
+/// Times that hold for all sessions, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// See [`resh_channel::config::Limits::reply_ms`].
+    pub reply_ms: u64,
+    /// See [`resh_channel::config::Limits::lag_budget_ms`].
+    pub lag_budget_ms: u64,
+}
+
+/// How a session ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All was said and delivered.
+    Complete,
+    /// A quorum reset its connection.
+    Aborted,
+    /// There is no quorum any more.
+    NoQuorum,
+}
+
+/// Why a session waits, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Wait<T> {
+    on: T,
+    since_ms: u64,
+}
+
+/// One session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Its id.
+    pub id: SessionId,
+    /// Its service.
+    pub service: u8,
+    /// Replicas that take part, a bit mask.
+    pub members: u8,
+    /// Members that are to drop it or are gone, a bit mask.
+    pub gone: u8,
+    /// The reply stream.
+    pub vote: Vote,
+    /// The request stream.
+    pub upload: Upload,
+    /// Messages due to the network.
+    pub to_network: u8,
+    /// Messages due to the gateways.
+    pub to_gateways: u8,
+    /// Reason in the `Reset` to the network.
+    pub reason: Reason,
+    quorum: u8,
+    /// Somebody waits for others to agree beyond this position.
+    pending: Option<Wait<u64>>,
+    /// The session waits for this replica.
+    lag: Option<Wait<usize>>,
+    lagged_ms: u64,
+    drain_until_ms: u64,
+    /// What the network was told.
+    told_released: u64,
+    told_ended: bool,
+}
+
+impl Session {
+    /// A free index.
+    pub fn free() -> Self {
+        Self::new(SessionId::default(), 0, 0, 1, Phase::Free)
+    }
+
+    /// A session of `service` between a client and `members`.
+    pub fn open(id: SessionId, service: u8, members: u8, quorum: usize) -> Self {
+        Self::new(id, service, members, quorum, Phase::Open)
+    }
+
+    fn new(id: SessionId, service: u8, members: u8, quorum: usize, phase: Phase) -> Self {
+        Self {
+            phase,
+            id,
+            service,
+            members,
+            gone: 0,
+            vote: Vote::new(members, quorum, GEOMETRY),
+            upload: Upload::new(),
+            to_network: 0,
+            to_gateways: 0,
+            reason: Reason::Peer,
+            quorum: quorum as u8,
+            pending: None,
+            lag: None,
+            lagged_ms: 0,
+            drain_until_ms: 0,
+            told_released: 0,
+            told_ended: false,
+        }
+    }
+
+    /// Whether records about it from `replica` count.
+    pub fn includes(&self, replica: usize) -> bool {
+        let bit = 1 << replica;
+        matches!(self.phase, Phase::Open | Phase::Draining)
+            && self.members & bit != 0
+            && self.gone & bit == 0
+    }
+
+    /// Brings clocks, credits and messages up to date after anything happened, and says if the session
+    /// is now over for the client. `slow` are replicas without a budget, a bit mask.
+    pub fn update(
+        &mut self,
+        now_ms: u64,
+        times: Times,
+        slow: u8,
+        slot: &mut Slot<'_>,
+        findings: &mut Findings,
+    ) -> Option<End> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        self.watch_quorum(now_ms, times, slot, findings);
+        while self.watch_lag(now_ms, times, slow, slot, findings) {}
+        if self.vote.outcome() == Outcome::NoQuorum {
+            return Some(End::NoQuorum);
+        }
+        self.tell();
+        if self.vote.outcome() == Outcome::Aborted {
+            return Some(End::Aborted);
+        }
+        let delivered = self.vote.ended() && self.vote.taken() == self.vote.released();
+        (delivered && self.upload.fin()).then_some(End::Complete)
+    }
+
+    /// No quorum for too long is silence.
+    fn watch_quorum(
+        &mut self,
+        now_ms: u64,
+        times: Times,
+        slot: &mut Slot<'_>,
+        findings: &mut Findings,
+    ) {
+        let released = self.vote.released();
+        self.pending = match self.pending {
+            _ if !self.vote.is_pending() => None,
+            Some(wait) if wait.on == released => Some(wait),
+            _ => Some(Wait { on: released, since_ms: now_ms }),
+        };
+        if self.pending.is_some_and(|wait| now_ms >= wait.since_ms + times.reply_ms) {
+            self.vote.give_up(slot, findings);
+        }
+    }
+
+    /// A replica that the session waits for uses up its budget. Returns true if it was evicted.
+    fn watch_lag(
+        &mut self,
+        now_ms: u64,
+        times: Times,
+        slow: u8,
+        slot: &mut Slot<'_>,
+        findings: &mut Findings,
+    ) -> bool {
+        let quorum = usize::from(self.quorum);
+        let vote = &self.vote;
+        let held_back_by = vote
+            .held_back_by()
+            .or_else(|| self.upload.held_back_by(quorum, |at| vote.is_live(at)))
+            .filter(|_| vote.outcome() == Outcome::Open);
+        let before = self.lag.map(|lag| lag.on);
+        if before != held_back_by {
+            if let Some(lag) = self.lag.take() {
+                self.lagged_ms += now_ms - lag.since_ms;
+            }
+            self.lag = held_back_by.map(|on| Wait { on, since_ms: now_ms });
+        }
+        let Some(lag) = self.lag.filter(|lag| now_ms >= self.lag_deadline(*lag, times, slow))
+        else {
+            return false;
+        };
+        let kind = if self.may_evict() { DisputeKind::Laggard } else { DisputeKind::Silence };
+        self.vote.remove(lag.on, kind, slot, findings);
+        self.evict(lag.on);
+        true
+    }
+
+    fn may_evict(&self) -> bool {
+        self.vote.live() > usize::from(self.quorum)
+    }
+
+    fn lag_deadline(&self, lag: Wait<usize>, times: Times, slow: u8) -> u64 {
+        let patience_ms = match self.may_evict() {
+            false => times.reply_ms,
+            true if slow & (1 << lag.on) != 0 => 0,
+            true => times.lag_budget_ms.saturating_sub(self.lagged_ms),
+        };
+        lag.since_ms + patience_ms
+    }
+
+    fn evict(&mut self, replica: usize) {
+        self.to_gateways |= to_gateways::EVICT << replica;
+        self.gone |= 1 << replica;
+    }
+
+    /// Notes what the network and the gateways are to hear.
+    fn tell(&mut self) {
+        if self.vote.released() > self.told_released {
+            self.told_released = self.vote.released();
+            self.to_network |= to_network::RELEASE;
+        }
+        if self.vote.ended() && !self.told_ended {
+            self.told_ended = true;
+            self.to_network |= to_network::FIN;
+        }
+        if self.vote.extend_credit() {
+            self.to_gateways |= to_gateways::CREDIT;
+        }
+        let vote = &self.vote;
+        if self.upload.extend_credit(|at| vote.is_live(at)) {
+            self.to_network |= to_network::CREDIT;
+            // A replica that lost its voice is fed as long as it has room.
+            for replica in 0..REPLICAS_MAX {
+                let bit = 1 << replica;
+                let listens = self.members & !self.gone & bit != 0;
+                if listens && !self.vote.is_reset(replica) && self.upload.overruns(replica) {
+                    self.evict(replica);
+                }
+            }
+        }
+    }
+
+    /// From now on only late answers matter.
+    pub fn drain(&mut self, now_ms: u64) {
+        self.phase = Phase::Draining;
+        self.drain_until_ms = now_ms + DRAIN_MS;
+        (self.pending, self.lag) = (None, None);
+    }
+
+    /// Whether nobody is left to wait for.
+    pub fn is_drained(&self) -> bool {
+        self.awaited().next().is_none()
+    }
+
+    /// Replicas that may still answer.
+    pub fn awaited(&self) -> impl Iterator<Item = usize> {
+        (0..REPLICAS_MAX).filter(|at| self.vote.is_awaited(*at))
+    }
+
+    /// The session is over for all. The gateways that may still know it are told.
+    pub fn close(&mut self, reset: Option<Reason>) {
+        self.phase = Phase::Closing;
+        if let Some(reason) = reset {
+            self.reason = reason;
+            self.to_network = self.to_network & to_network::RELEASE | to_network::RESET;
+        }
+        self.to_network |= to_network::CLOSED;
+        let knows = |at: usize| {
+            let both_ended = self.vote.is_done(at) && self.upload.fin();
+            self.vote.is_reset(at) || both_ended
+        };
+        let listens = |at: &usize| self.members & !self.gone & (1 << *at) != 0;
+        let unaware = (0..REPLICAS_MAX).filter(listens).any(|at| !knows(at));
+        // An `Evict` that is still due is covered by a `Reset`, and only by that.
+        let evicts = self.to_gateways & (to_gateways::CREDIT - 1);
+        self.to_gateways = if unaware { to_gateways::RESET } else { evicts };
+        (self.pending, self.lag) = (None, None);
+    }
+
+    /// When to [`update`](Self::update) it even if nothing happens.
+    pub fn deadline_ms(&self, times: Times, slow: u8) -> Option<u64> {
+        match self.phase {
+            Phase::Free | Phase::Closing => None,
+            Phase::Draining => Some(self.drain_until_ms),
+            Phase::Open => {
+                let reply = self.pending.map(|wait| wait.since_ms + times.reply_ms);
+                let lag = self.lag.map(|lag| self.lag_deadline(lag, times, slow));
+                [reply, lag].into_iter().flatten().min()
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! The pump: moves records between the rings and the sessions, in bounded turns.
+//!
+//! [`Voter::step`] gives every ring one turn. What comes of it is noted per session and written out at
+//! the end, so that a full ring delays messages and loses none.
+
+mod health;
+mod intake;
+mod output;
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::fmt;
+
+use resh_channel::config::{Appliance, OnMismatch, REPLICAS_MAX, SERVICES_MAX};
+use resh_channel::memory::Words;
+use resh_channel::message::Reason;
+use resh_channel::ring::{Consumer, Producer, TooSmall, Violation};
+use resh_channel::snapshot::Publisher;
+use resh_channel::stats::{
+    Condemnation, DisputeKind, ReplicaState, ReplicaStats, ServiceStats, VoterStats,
+};
+use resh_channel::window;
+
+use crate::disputes;
+use crate::limits::{DRAINING_SHARE, STALL_CHECK_MS, STATS_BYTES};
+use crate::queue::{Queue, Timers};
+use crate::replica::{Channel, Replica};
+use crate::session::{End, Phase, Session, Times};
+use crate::slot::Slot;
+use crate::vote::{Finding, Findings};
+
+/// The shared memory of the voter.
+pub struct Parts<'m> {
+    /// Records from the network.
+    pub n2v_ring: &'m Words,
+    /// Our position in them.
+    pub n2v_cursor: &'m Words,
+    /// Records to the network.
+    pub v2n_ring: &'m Words,
+    /// Its position in them.
+    pub v2n_cursor: &'m Words,
+    /// Records to all replicas.
+    pub broadcast_ring: &'m Words,
+    /// The replicas' channels.
+    pub replicas: [Channel<'m>; REPLICAS_MAX],
+    /// The agreed bytes.
+    pub window: &'m mut [u8],
+    /// Where statistics go.
+    pub stats: &'m Words,
+    /// Generations of the replicas' domains, one word each.
+    pub supervision: &'m Words,
+}
+
+/// Why the voter cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetupError {
+    /// A ring or cursor region is too small.
+    Ring,
+    /// The window region has no room for a session.
+    Window,
+    /// The supervision region has no room for the generations.
+    Supervision,
+}
+
+impl From<TooSmall> for SetupError {
+    fn from(_: TooSmall) -> Self {
+        Self::Ring
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ring => "a ring or cursor region is too small",
+            Self::Window => "the window region has no room for a session",
+            Self::Supervision => "the supervision region is too small",
+        })
+    }
+}
+
+/// The network, which is trusted, broke the rules. The voter cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkFault {
+    /// Of a ring.
+    Ring(Violation),
+    /// It opened a session with an index that is out of range or taken, or for no service.
+    Open,
+    /// It sent a record that is not its to send.
+    Kind,
+}
+
+impl fmt::Display for NetworkFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(violation) => write!(f, "network domain: {violation}"),
+            Self::Open => write!(f, "network domain: impossible session index or service"),
+            Self::Kind => write!(f, "network domain: unexpected record"),
+        }
+    }
+}
+
+/// Whom to notify after a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// The network.
+    pub network: bool,
+    /// The supervisor: a replica's domain changed its state.
+    pub supervisor: bool,
+    /// The replicas' domains, a bit mask.
+    pub gateways: u8,
+    /// There is more to do at once.
+    pub more: bool,
+}
+
+/// What holds for one service.
+struct Service {
+    replicas: usize,
+    quorum: usize,
+    on_mismatch: OnMismatch,
+    stopped: bool,
+    /// Whether the last session that needed a quorum had one.
+    agreed: bool,
+}
+
+/// The voter.
+pub struct Voter<'m> {
+    from_network: Consumer<'m>,
+    to_network: Producer<'m>,
+    broadcast: Producer<'m>,
+    replicas: [Replica<'m>; REPLICAS_MAX],
+    supervision: &'m Words,
+    window: &'m mut [u8],
+    sessions: Box<[Session]>,
+    services: heapless::Vec<Service, SERVICES_MAX>,
+    times: Times,
+    /// Sessions with messages due to the network.
+    due_to_network: Queue,
+    /// Sessions with messages due to the gateways.
+    due_to_gateways: Queue,
+    /// Draining sessions, oldest first.
+    draining: Queue,
+    timers: Timers,
+    /// Replicas without a lag budget, a bit mask.
+    slow: u8,
+    /// Rules broken in the middle of something else, judged at the next opportunity.
+    accused: [Option<Condemnation>; REPLICAS_MAX],
+    /// Payload bytes from the network for which the broadcast ring has no room.
+    lacking: Option<usize>,
+    stall_checked_ms: u64,
+    /// Whose turn is first among the replicas.
+    first: usize,
+    probe: bool,
+    stats: VoterStats,
+    publisher: Publisher<'m>,
+    scratch: Box<[u8]>,
+    published_ms: Option<u64>,
+    stats_changed: bool,
+    stats_urgent: bool,
+    signals: Signals,
+    now_ms: u64,
+    clock_s: u32,
+}
+
+impl<'m> Voter<'m> {
+    /// A voter with no sessions. All memory it will ever use is allocated here.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(parts: Parts<'m>, appliance: &Appliance) -> Result<Self, SetupError> {
+        let slots = window::slots(parts.window.len());
+        if slots == 0 {
+            return Err(SetupError::Window);
+        }
+        if parts.supervision.len() < REPLICAS_MAX {
+            return Err(SetupError::Supervision);
+        }
+        let [a, b, c] = parts.replicas;
+        let limits = appliance.limits;
+        let services = appliance.services.iter().map(|service| Service {
+            replicas: service.replicas.len(),
+            quorum: service.quorum(),
+            on_mismatch: service.on_mismatch,
+            stopped: false,
+            agreed: true,
+        });
+        let mut stats = VoterStats::default();
+        // As many as there is room for.
+        let _ = stats.replicas.resize(REPLICAS_MAX, ReplicaStats::default());
+        let _ = stats.services.resize(appliance.services.len(), ServiceStats::default());
+        Ok(Self {
+            from_network: Consumer::new(parts.n2v_ring, parts.n2v_cursor, 0)?,
+            to_network: Producer::with_reader(parts.v2n_ring, parts.v2n_cursor)?,
+            broadcast: Producer::new(parts.broadcast_ring, 0)?,
+            replicas: [Replica::new(a)?, Replica::new(b)?, Replica::new(c)?],
+            supervision: parts.supervision,
+            window: parts.window,
+            sessions: vec![Session::free(); slots].into(),
+            services: services.collect(),
+            times: Times {
+                reply_ms: limits.reply_ms.into(),
+                lag_budget_ms: limits.lag_budget_ms.into(),
+            },
+            due_to_network: Queue::new(slots),
+            due_to_gateways: Queue::new(slots),
+            draining: Queue::new(slots),
+            timers: Timers::new(slots),
+            slow: 0,
+            accused: [None; REPLICAS_MAX],
+            lacking: None,
+            stall_checked_ms: 0,
+            first: 0,
+            probe: false,
+            stats,
+            publisher: Publisher::new(parts.stats),
+            scratch: vec![0; STATS_BYTES].into(),
+            published_ms: None,
+            stats_changed: true,
+            stats_urgent: true,
+            signals: Signals::default(),
+            now_ms: 0,
+            clock_s: 0,
+        })
+    }
+
+    /// What the operator sees, as of now.
+    pub fn stats(&self) -> &VoterStats {
+        &self.stats
+    }
+
+    /// The window region, for a network in the same address space: tests and simulators.
+    pub fn window(&self) -> &[u8] {
+        self.window
+    }
+
+    /// Number of session indices that are not free.
+    pub fn sessions_in_use(&self) -> usize {
+        self.sessions.iter().filter(|session| session.phase != Phase::Free).count()
+    }
+
+    /// Gives every ring a turn. `now_ms` never goes back.
+    ///
+    /// # Errors
+    /// The network broke the rules.
+    pub fn step(&mut self, now_ms: u64, clock_s: u32) -> Result<Signals, NetworkFault> {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.clock_s = clock_s;
+        self.signals = Signals::default();
+        self.watch_supervision();
+        self.watch_broadcast();
+        self.expire();
+        self.flush_gateways();
+        let mut more = self.take_from_network()?;
+        for turn in 0..REPLICAS_MAX {
+            more |= self.take_from_replica((self.first + turn) % REPLICAS_MAX);
+        }
+        self.first = (self.first + 1) % REPLICAS_MAX;
+        self.judge();
+        self.flush_gateways();
+        self.judge();
+        self.flush_network()?;
+        self.publish();
+        self.signals.more = more;
+        Ok(self.signals)
+    }
+
+    /// Before sleeping: asks all rings for signals, and returns true if there is nothing to do.
+    pub fn arm(&mut self) -> bool {
+        let mut idle = true;
+        let lacking = match self.due_to_gateways.is_empty() {
+            true => self.lacking,
+            false => Some(0),
+        };
+        match lacking.map(|bytes| self.broadcast.arm(bytes)) {
+            None => idle &= self.from_network.arm(),
+            Some(Ok(full)) => idle &= full,
+            // The next step meets the violation again.
+            Some(Err(_)) => idle = false,
+        }
+        if !self.due_to_network.is_empty() {
+            idle &= matches!(self.to_network.arm(0), Ok(true));
+        }
+        for replica in &mut self.replicas {
+            if let Some(replies) = &mut replica.replies {
+                idle &= replies.arm();
+            }
+        }
+        idle && self.accused.iter().all(Option::is_none)
+    }
+
+    /// When to step again even if nobody calls.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let full = self.is_broadcast_full().then_some(self.now_ms + STALL_CHECK_MS);
+        [self.timers.next_ms(), full, self.probe_ms(), self.stats_due_ms()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Sessions whose time has come.
+    fn expire(&mut self) {
+        let mut from = 0;
+        while let Some(index) = self.timers.expired(from, self.now_ms) {
+            from = index + 1;
+            if self.sessions[index].phase == Phase::Draining {
+                self.finish(index);
+            } else {
+                self.settle(index);
+            }
+        }
+        self.timers.settle(self.now_ms);
+    }
+
+    /// Draws the consequences of whatever happened to a session.
+    fn settle(&mut self, index: usize) {
+        let mut findings = Findings::new();
+        let session = &mut self.sessions[index];
+        let mut slot = Slot::new(self.window, index);
+        let end = session.update(self.now_ms, self.times, self.slow, &mut slot, &mut findings);
+        let drained = session.phase == Phase::Draining && session.is_drained();
+        self.record(index, findings);
+        match end {
+            None if drained => self.finish(index),
+            None => self.schedule(index),
+            Some(End::Complete) => self.complete(index),
+            Some(End::Aborted) => self.close(index, Some(Reason::Peer)),
+            Some(End::NoQuorum) => self.mismatch(index),
+        }
+    }
+
+    /// Queues what is due for a session.
+    fn schedule(&mut self, index: usize) {
+        let session = &self.sessions[index];
+        self.timers.set(index, session.deadline_ms(self.times, self.slow));
+        if session.to_network != 0 {
+            self.due_to_network.push(index);
+        }
+        if session.to_gateways != 0 {
+            self.due_to_gateways.push(index);
+        }
+    }
+
+    /// Adds findings to the dispute record. Returns the number of the last dispute.
+    fn record(&mut self, index: usize, findings: Findings) {
+        for finding in findings {
+            if finding.kind == DisputeKind::Laggard {
+                self.slow |= 1 << finding.replica;
+            }
+            let Session { service, id, .. } = self.sessions[index];
+            disputes::record(&mut self.stats, finding, service, id, self.clock_s);
+            self.stats_changed = true;
+            self.stats_urgent = true;
+        }
+    }
+
+    /// All was said and delivered; others may still answer.
+    fn complete(&mut self, index: usize) {
+        self.count_out(index);
+        self.sessions[index].drain(self.now_ms);
+        if self.sessions[index].is_drained() {
+            return self.finish(index);
+        }
+        self.draining.push(index);
+        self.schedule(index);
+        if self.draining.len() > (self.sessions.len() / DRAINING_SHARE).max(1)
+            && let Some(oldest) = self.draining.front()
+        {
+            self.finish(oldest);
+        }
+    }
+
+    /// A draining session has waited enough.
+    fn finish(&mut self, index: usize) {
+        let mut findings = Findings::new();
+        let session = &self.sessions[index];
+        for replica in (0..REPLICAS_MAX).filter(|at| session.vote.has_voice(*at)) {
+            if !session.vote.is_awaited(replica) {
+                self.slow &= !(1 << replica);
+                continue;
+            }
+            let finding = Finding {
+                replica,
+                kind: DisputeKind::Laggard,
+                outvoted: true,
+                offset: session.vote.position(replica),
+                expected: Default::default(),
+                found: Default::default(),
+            };
+            // There are no more replicas than room.
+            let _ = findings.push(finding);
+        }
+        self.record(index, findings);
+        self.close(index, None);
+    }
+
+    /// The session is over for all.
+    fn close(&mut self, index: usize, reset: Option<Reason>) {
+        if self.sessions[index].phase == Phase::Open {
+            self.count_out(index);
+        }
+        self.draining.remove(index);
+        self.sessions[index].close(reset);
+        self.schedule(index);
+    }
+
+    /// No quorum can be had.
+    fn mismatch(&mut self, index: usize) {
+        let number = usize::from(self.sessions[index].service);
+        if let Some(stats) = self.stats.services.get_mut(number) {
+            stats.no_quorum += 1;
+        }
+        let Some(service) = self.services.get_mut(number) else { return };
+        service.agreed = false;
+        if service.on_mismatch == OnMismatch::StopSession {
+            return self.close(index, Some(Reason::NoQuorum));
+        }
+        service.stopped = true;
+        if let Some(stats) = self.stats.services.get_mut(number) {
+            stats.stopped_by = stats.stopped_by.or(Some(self.stats.disputes_total));
+        }
+        for index in 0..self.sessions.len() {
+            let session = &self.sessions[index];
+            if session.phase == Phase::Open && usize::from(session.service) == number {
+                self.close(index, Some(Reason::Stopped));
+            }
+        }
+    }
+
+    /// A session is no longer open towards its client.
+    fn count_out(&mut self, index: usize) {
+        let number = usize::from(self.sessions[index].service);
+        if let Some(stats) = self.stats.services.get_mut(number) {
+            stats.open = stats.open.saturating_sub(1);
+        }
+        self.stats.sessions_open = self.stats.sessions_open.saturating_sub(1);
+        self.stats_changed = true;
+    }
+
+    /// Replicas that vote, a bit mask.
+    fn voting(&self) -> u8 {
+        let votes = |at: &usize| self.replicas[*at].state == ReplicaState::Voting;
+        (0..REPLICAS_MAX).filter(votes).fold(0, |mask, at| mask | 1 << at)
+    }
+}

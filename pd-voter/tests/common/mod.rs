@@ -1,0 +1,286 @@
+//! A voter with its rings in ordinary memory, a scripted network and scripted gateways.
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+
+use std::net::SocketAddr;
+
+use pd_voter::replica::Channel;
+use pd_voter::voter::{Parts, Signals, Voter};
+use resh_channel::config::{Appliance, Limits, Network, OnMismatch, Protocol, Replica, Service};
+use resh_channel::joining;
+use resh_channel::memory::{AtomicU64, Ordering};
+use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
+use resh_channel::ring::{Consumer, DATA_WORD, Producer, note};
+use resh_channel::window;
+
+/// Words of a ring region: the smallest that is allowed, and a little.
+pub const RING_WORDS: usize = DATA_WORD + 2 * (MAX_PAYLOAD_BYTES / 8 + 3) + 61;
+
+pub type Region = Box<[AtomicU64]>;
+
+pub fn region(words: usize) -> Region {
+    (0..words).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// All shared memory.
+pub struct Memory {
+    pub n2v_ring: Region,
+    pub n2v_cursor: Region,
+    pub v2n_ring: Region,
+    pub v2n_cursor: Region,
+    pub broadcast_ring: Region,
+    pub broadcast_cursors: [Region; 3],
+    pub reply_rings: [Region; 3],
+    pub reply_cursors: [Region; 3],
+    pub stats: Region,
+    pub supervision: Region,
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        Self::with_rings(RING_WORDS)
+    }
+
+    pub fn with_rings(words: usize) -> Self {
+        let cursor = || region(512);
+        let ring = || region(words);
+        Self {
+            n2v_ring: ring(),
+            n2v_cursor: cursor(),
+            v2n_ring: ring(),
+            v2n_cursor: cursor(),
+            broadcast_ring: ring(),
+            broadcast_cursors: [cursor(), cursor(), cursor()],
+            reply_rings: [ring(), ring(), ring()],
+            reply_cursors: [cursor(), cursor(), cursor()],
+            stats: region(2048),
+            supervision: region(512),
+        }
+    }
+
+    pub fn parts<'m>(&'m self, window: &'m mut [u8]) -> Parts<'m> {
+        let channel = |at: usize| Channel {
+            reply_ring: &self.reply_rings[at],
+            reply_cursor: &self.reply_cursors[at],
+            broadcast_cursor: &self.broadcast_cursors[at],
+        };
+        Parts {
+            n2v_ring: &self.n2v_ring,
+            n2v_cursor: &self.n2v_cursor,
+            v2n_ring: &self.v2n_ring,
+            v2n_cursor: &self.v2n_cursor,
+            broadcast_ring: &self.broadcast_ring,
+            replicas: [channel(0), channel(1), channel(2)],
+            window,
+            stats: &self.stats,
+            supervision: &self.supervision,
+        }
+    }
+}
+
+/// One service with so many replicas.
+pub fn appliance(replicas: usize, on_mismatch: OnMismatch) -> Appliance {
+    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let replicas = (0..replicas).map(|at| Replica {
+        name: format!("r{at}").as_str().try_into().unwrap(),
+        address: address(9000 + at as u16),
+    });
+    let service = Service {
+        name: "web".try_into().unwrap(),
+        listen: address(8080),
+        protocol: Protocol::Raw,
+        on_mismatch,
+        replicas: replicas.collect(),
+    };
+    Appliance {
+        name: "test".try_into().unwrap(),
+        metrics: None,
+        limits: Limits { reply_ms: 500, lag_budget_ms: 100, ..Limits::default() },
+        network: Network::Kernel,
+        services: [service].into_iter().collect(),
+    }
+}
+
+pub fn id(index: u16, generation: u16) -> SessionId {
+    SessionId { index, generation }
+}
+
+/// What one end of a channel read: the message, and its payload.
+pub type Heard = (Message, Vec<u8>);
+
+fn hear(consumer: &mut Consumer<'_>) -> Vec<Heard> {
+    let mut heard = Vec::new();
+    while let Some(record) = consumer.peek().expect("the voter keeps the rules") {
+        let mut payload = vec![0; record.payload.len()];
+        record.payload.copy_to(&mut payload);
+        consumer.advance(&record);
+        heard.push((record.message, payload));
+    }
+    consumer.release();
+    heard
+}
+
+/// The domain of one replica, which does what the test says.
+pub struct Gateway<'m> {
+    memory: &'m Memory,
+    number: usize,
+    generation: u64,
+    pub replies: Option<Producer<'m>>,
+    pub broadcast: Option<Consumer<'m>>,
+}
+
+impl<'m> Gateway<'m> {
+    /// Goes one step further in joining. True once it is in.
+    pub fn join(&mut self) -> bool {
+        let cursor = &self.memory.reply_cursors[self.number];
+        let ready = note(cursor, joining::READY).load(Ordering::Acquire) == self.generation;
+        if self.replies.is_none() && ready {
+            let start = Consumer::position_in(cursor);
+            let mut replies = Producer::new(&self.memory.reply_rings[self.number], start).unwrap();
+            replies.add_reader(0, cursor).unwrap();
+            self.replies = Some(replies);
+            self.hello();
+        } else if self.broadcast.is_none()
+            && note(cursor, joining::GENERATION).load(Ordering::Acquire) == self.generation
+        {
+            let start = note(cursor, joining::START).load(Ordering::Relaxed);
+            let own = &self.memory.broadcast_cursors[self.number];
+            self.broadcast = Some(Consumer::new(&self.memory.broadcast_ring, own, start).unwrap());
+            self.hello();
+        }
+        self.broadcast.is_some()
+    }
+
+    fn hello(&mut self) {
+        let generation = self.generation;
+        self.say(Message::new(Kind::Hello, SessionId::default()).at(generation), &[]);
+    }
+
+    pub fn say(&mut self, message: Message, payload: &[u8]) {
+        assert!(self.try_say(message, payload), "the reply ring is full");
+    }
+
+    pub fn try_say(&mut self, message: Message, payload: &[u8]) -> bool {
+        let replies = self.replies.as_mut().expect("has joined");
+        let said = replies.push(&message, payload).expect("the voter keeps the rules");
+        replies.publish();
+        said
+    }
+
+    pub fn data(&mut self, session: SessionId, offset: u64, bytes: &[u8]) {
+        self.say(Message::new(Kind::Data, session).at(offset), bytes);
+    }
+
+    pub fn fin(&mut self, session: SessionId, offset: u64) {
+        self.say(Message::new(Kind::Fin, session).at(offset), &[]);
+    }
+
+    pub fn reset(&mut self, session: SessionId) {
+        self.say(Message::new(Kind::Reset, session).arg(Reason::Peer as u8), &[]);
+    }
+
+    pub fn hear(&mut self) -> Vec<Heard> {
+        self.broadcast.as_mut().map(hear).unwrap_or_default()
+    }
+}
+
+/// A voter and everybody around it.
+pub struct World<'m> {
+    pub memory: &'m Memory,
+    pub voter: Voter<'m>,
+    pub to_voter: Producer<'m>,
+    pub from_voter: Consumer<'m>,
+    pub gateways: [Gateway<'m>; 3],
+    pub now_ms: u64,
+}
+
+pub const CLOCK_S: u32 = 1_700_000_000;
+
+impl<'m> World<'m> {
+    pub fn new(memory: &'m Memory, window: &'m mut [u8], appliance: &Appliance) -> Self {
+        let gateway =
+            |number| Gateway { memory, number, generation: 0, replies: None, broadcast: None };
+        let to_voter = Producer::with_reader(&memory.n2v_ring, &memory.n2v_cursor).unwrap();
+        Self {
+            memory,
+            voter: Voter::new(memory.parts(window), appliance).unwrap(),
+            to_voter,
+            from_voter: Consumer::new(&memory.v2n_ring, &memory.v2n_cursor, 0).unwrap(),
+            gateways: [gateway(0), gateway(1), gateway(2)],
+            now_ms: 1_000,
+        }
+    }
+
+    /// Starts a new life of a gateway's domain.
+    pub fn restart(&mut self, number: usize) {
+        let gateway = &mut self.gateways[number];
+        gateway.generation += 1;
+        (gateway.replies, gateway.broadcast) = (None, None);
+        self.memory.supervision[number].store(gateway.generation, Ordering::Release);
+    }
+
+    /// Starts `count` gateways and lets them in.
+    pub fn start(&mut self, count: usize) {
+        for number in 0..count {
+            self.restart(number);
+        }
+        for _ in 0..4 {
+            self.run();
+            for gateway in &mut self.gateways[..count] {
+                gateway.join();
+            }
+        }
+        self.run();
+        assert!(self.gateways[..count].iter().all(|gateway| gateway.broadcast.is_some()));
+    }
+
+    /// Steps until the voter would sleep.
+    pub fn run(&mut self) -> Signals {
+        let mut all = Signals::default();
+        for _ in 0..1000 {
+            let signals =
+                self.voter.step(self.now_ms, CLOCK_S).expect("the network keeps the rules");
+            all.network |= signals.network;
+            all.supervisor |= signals.supervisor;
+            all.gateways |= signals.gateways;
+            if !signals.more && self.voter.arm() {
+                return all;
+            }
+        }
+        panic!("the voter does not come to rest");
+    }
+
+    /// Lets time pass, waking the voter only at its deadlines.
+    pub fn pass(&mut self, ms: u64) {
+        let end = self.now_ms + ms;
+        while let Some(at) = self.voter.deadline_ms().filter(|at| *at <= end) {
+            self.now_ms = at.max(self.now_ms + 1);
+            self.run();
+        }
+        self.now_ms = end;
+    }
+
+    pub fn say(&mut self, message: Message, payload: &[u8]) {
+        assert_eq!(self.to_voter.push(&message, payload), Ok(true));
+        self.to_voter.publish();
+    }
+
+    pub fn open(&mut self, session: SessionId) {
+        self.say(Message::new(Kind::Open, session), b"client");
+    }
+
+    /// What the network was told since the last time.
+    pub fn hear(&mut self) -> Vec<Message> {
+        hear(&mut self.from_voter).into_iter().map(|(message, _)| message).collect()
+    }
+
+    /// Bytes of the reply stream, as the network sees them.
+    pub fn released(&self, session: SessionId, from: u64, to: u64) -> Vec<u8> {
+        let pieces = window::pieces(session.index.into(), from, (to - from) as usize);
+        pieces.into_iter().flat_map(|piece| self.voter.window()[piece].to_vec()).collect()
+    }
+}
+
+/// Only the kinds.
+pub fn kinds(messages: &[Message]) -> Vec<Kind> {
+    messages.iter().map(|message| message.kind).collect()
+}
