@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -173,7 +173,6 @@ impl Appliance {
         address: SocketAddr,
     ) -> CaseResult<Self> {
         let runtime_dir = dir.join("run");
-        fs::create_dir_all(&runtime_dir)?;
         command.arg("--runtime-dir").arg(&runtime_dir);
         let process = Process::spawn(&mut command, "resh", dir)?;
         let mut appliance =
@@ -199,7 +198,9 @@ impl Appliance {
     /// If the command fails.
     pub fn status_text(&self) -> CaseResult<String> {
         let mut command = Command::new(&self.program);
-        process::output(command.arg("status").arg("--runtime-dir").arg(&self.runtime_dir))
+        command.arg("status").arg("--runtime-dir").arg(&self.runtime_dir);
+        let output = command.stdin(Stdio::null()).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// `resh fault`.
@@ -239,35 +240,57 @@ impl Appliance {
 fn status(program: &Path, runtime_dir: &Path) -> CaseResult<Status> {
     let mut command = Command::new(program);
     command.args(["status", "--json", "--runtime-dir"]).arg(runtime_dir);
-    Ok(Status(serde_json::from_str(&process::output(&mut command)?)?))
+    // The exit status tells of the appliance's health; only 1 means that there is no answer.
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.code() == Some(1) {
+        return Err(Halt::Fail(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    Ok(Status(serde_json::from_slice(&output.stdout)?))
 }
 
-/// What `resh status --json` says.
+/// What `resh status --json` says (`docs/operating.md`).
 #[derive(Clone, Debug)]
 pub struct Status(pub Value);
 
 impl Status {
-    /// The services.
-    pub fn services(&self) -> &[Value] {
-        self.0["services"].as_array().map_or(&[], Vec::as_slice)
+    /// The first service.
+    pub fn service(&self) -> &Value {
+        &self.0["services"][0]
     }
 
-    /// The replicas of all services.
-    pub fn replicas(&self) -> impl Iterator<Item = &Value> {
-        self.services().iter().flat_map(|service| {
-            service["replicas"].as_array().map_or(&[][..], Vec::as_slice).iter()
-        })
+    /// State of the first service: `serving`, `starting`, `no_quorum` or `stopped`.
+    pub fn service_state(&self) -> &str {
+        self.service()["state"].as_str().unwrap_or_default()
     }
 
-    /// One replica by its name; `null` if there is none.
-    pub fn replica(&self, name: &str) -> &Value {
-        self.replicas().find(|replica| replica["name"] == name).unwrap_or(&Value::Null)
+    /// Names of the replicas of the first service, by index.
+    pub fn replica_names(&self) -> Vec<&str> {
+        let replicas = self.service()["replicas"].as_array();
+        replicas.into_iter().flatten().filter_map(|replica| replica["name"].as_str()).collect()
+    }
+
+    /// The domain of a replica of the first service; `null` if there is none of that name.
+    pub fn domain(&self, replica: &str) -> &Value {
+        match self.replica_names().iter().position(|name| *name == replica) {
+            Some(index) => &self.0["replicas"][index],
+            None => &Value::Null,
+        }
+    }
+
+    /// One of the counters of a replica's domain.
+    pub fn counter(&self, replica: &str, counter: &str) -> u64 {
+        self.domain(replica)[counter].as_u64().unwrap_or(0)
+    }
+
+    /// The same counter, summed over all replicas of the first service.
+    pub fn total(&self, counter: &str) -> u64 {
+        self.replica_names().iter().map(|name| self.counter(name, counter)).sum()
     }
 
     /// Whether there are replicas and all of them vote.
     pub fn all_voting(&self) -> bool {
-        self.replicas().next().is_some()
-            && self.replicas().all(|replica| replica["state"] == "voting")
+        let names = self.replica_names();
+        !names.is_empty() && names.iter().all(|name| self.domain(name)["state"] == "voting")
     }
 
     /// The recorded disputes, oldest first.

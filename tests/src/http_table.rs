@@ -10,7 +10,7 @@ use std::time::Duration;
 use resh_tests::appliance::{Appliance, Config, Service, Status};
 use resh_tests::harness::{CaseResult, Context, During, Halt, write_between_markers};
 use resh_tests::http_check::{self, Asked, Response};
-use resh_tests::servers::{self, Server};
+use resh_tests::servers;
 use resh_tests::site::{Site, sha256};
 use resh_tests::{ensure, net};
 
@@ -43,7 +43,7 @@ pub(crate) fn every_request_is_answered(context: &Context) -> CaseResult {
         let before = appliance.status()?;
         let outcome = ask(&appliance, row);
         let after = appliance.status()?;
-        let dissent = dissent(&servers, &before, &after);
+        let dissent = dissent(&before, &after);
         match outcome.and_then(|responses| judge(row, &responses).map(|by| (responses, by))) {
             Ok((responses, by)) => add_line(&mut table, row, &responses, by, &dissent),
             Err(halt) => {
@@ -144,18 +144,21 @@ fn judge(row: &Row, responses: &[Response]) -> CaseResult<Answered> {
     Ok(by)
 }
 
-/// Whether the gateways answered, each alike, in place of their replicas.
+/// Whether the gateways answered, each alike, in place of their replicas. They then say after the reason
+/// phrase why, in the body: `400 Bad Request: two Host fields`.
 fn is_the_appliances_own(response: &Response) -> bool {
-    response.status >= 400 && response.body.starts_with(b"RESH")
+    let body = String::from_utf8_lossy(&response.body);
+    response.status >= 400
+        && body.starts_with(&format!("{} ", response.status))
+        && body.lines().next().is_some_and(|line| line.contains(": "))
 }
 
 /// The replicas that lost their voice between two looks at the status.
-fn dissent(servers: &[Server], before: &Status, after: &Status) -> String {
-    let divergences = |status: &Status, name| status.replica(name)["divergences"].as_u64();
-    let names: Vec<&str> = servers
-        .iter()
-        .map(|server| server.name)
-        .filter(|name| divergences(before, name) != divergences(after, name))
+fn dissent(before: &Status, after: &Status) -> String {
+    let names: Vec<&str> = after
+        .replica_names()
+        .into_iter()
+        .filter(|name| before.counter(name, "divergences") != after.counter(name, "divergences"))
         .collect();
     names.join(", ")
 }

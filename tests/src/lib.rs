@@ -13,3 +13,4 @@ pub mod rng;
 pub mod servers;
 pub mod site;
 pub mod tcp_servers;
+pub mod web;
