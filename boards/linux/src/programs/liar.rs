@@ -1,0 +1,71 @@
+//! A replica that lies: connections on which some of the received bytes are changed.
+
+use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
+use resh_channel::memory::{Bytes, Ordering, WORD_BYTES, Words};
+
+use super::hostile::Random;
+
+/// Passes everything on to `inner`, and lies in one of `one_in` replies. 0: never.
+pub(super) struct Liar<U> {
+    pub(super) inner: U,
+    pub(super) random: Random,
+    pub(super) one_in: u64,
+}
+
+impl<U> Liar<U> {
+    /// Where to change a byte of the `len` that came, if at all.
+    fn place(&mut self, len: usize) -> Option<usize> {
+        let lies = self.one_in > 0 && self.random.below(self.one_in) == 0;
+        lies.then(|| self.random.below(len as u64) as usize)
+    }
+}
+
+impl<U: Upstream> Upstream for Liar<U> {
+    fn open(&mut self, session: usize, service: usize) -> Result<Opening, Refused> {
+        self.inner.open(session, service)
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        self.inner.next_event()
+    }
+
+    fn send(&mut self, session: usize, bytes: Bytes<'_>) -> Sent {
+        self.inner.send(session, bytes)
+    }
+
+    fn send_private(&mut self, session: usize, bytes: &[u8]) -> Sent {
+        self.inner.send_private(session, bytes)
+    }
+
+    fn recv(&mut self, session: usize, into: &Words, limit_bytes: usize) -> Received {
+        let received = self.inner.recv(session, into, limit_bytes);
+        if let Received::Some(len) = received
+            && let Some(at) = self.place(len)
+        {
+            into[at / WORD_BYTES].fetch_xor(1 << (at % WORD_BYTES * 8), Ordering::Relaxed);
+        }
+        received
+    }
+
+    fn recv_private(&mut self, session: usize, into: &mut [u8]) -> Received {
+        let received = self.inner.recv_private(session, into);
+        if let Received::Some(len) = received
+            && let Some(at) = self.place(len)
+        {
+            into[at] ^= 1;
+        }
+        received
+    }
+
+    fn finish(&mut self, session: usize) {
+        self.inner.finish(session);
+    }
+
+    fn close(&mut self, session: usize, abort: bool) {
+        self.inner.close(session, abort);
+    }
+
+    fn poll(&mut self, now_ms: u64) -> Option<u64> {
+        self.inner.poll(now_ms)
+    }
+}
