@@ -89,7 +89,9 @@ pub(crate) fn wget(context: &Context) -> CaseResult {
 
 pub(crate) fn python_requests(context: &Context) -> CaseResult {
     let Some(python) = process::python_with("requests") else {
-        return Err(Halt::Skip("Python has no `requests` (Debian package python3-requests)".into()));
+        return Err(Halt::Skip(
+            "Python has no `requests` (Debian package python3-requests)".into(),
+        ));
     };
     let shop = Shop::open(context)?;
     let script = context.dir.join("client.py");
@@ -136,7 +138,10 @@ pub(crate) fn wrk(context: &Context) -> CaseResult {
         let errors = &report.errors;
         ensure!(errors.is_empty(), "{connections} connections, {header:?}: {errors:?}");
         ensure!(report.requests > 100, "only {} requests", report.requests);
-        println!("note: {} requests in 3 s, {connections} connections, {header:?}", report.requests);
+        println!(
+            "note: {} requests in 3 s, {connections} connections, {header:?}",
+            report.requests
+        );
     }
     shop.nobody_differed()
 }
@@ -151,7 +156,10 @@ pub(crate) fn chromium(context: &Context) -> CaseResult {
             .args(["--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync", "--disable-extensions"])
             .args(["--disable-dev-shm-usage", "--no-proxy-server", "--timeout=30000"])
-            .arg(format!("--user-data-dir={}", context.dir.join(format!("profile{round}")).display()))
+            .arg(format!(
+                "--user-data-dir={}",
+                context.dir.join(format!("profile{round}")).display()
+            ))
             .env("HOME", &context.dir)
             .args(["--dump-dom", &shop.url("page/index.html")]);
         let dom = process::output(&mut command)?;

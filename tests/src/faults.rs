@@ -40,8 +40,7 @@ fn one_faulty(context: &Context, fault: &str) -> CaseResult {
         load.run(REQUESTS).all_right()?;
         let program = process::find_program("wrk");
         if program.is_some() {
-            let report =
-                web::wrk(appliance.address, "/", 16, Duration::from_secs(2), None)?;
+            let report = web::wrk(appliance.address, "/", 16, Duration::from_secs(2), None)?;
             ensure!(report.errors.is_empty(), "wrk with {replica} {fault}: {:?}", report.errors);
         }
         if fault == "corrupt" {
@@ -125,7 +124,8 @@ fn right_answer(appliance: &Appliance) -> CaseResult<Vec<u8>> {
 /// Asks once: what comes, if anything does, is the beginning of the right answer, and the connection ends
 /// before the answer does.
 fn no_wrong_byte(appliance: &Appliance, right: &[u8]) -> CaseResult {
-    let Ok((bytes, end)) = net::exchange(appliance.address, &get_request("/"), web::PATIENCE) else {
+    let Ok((bytes, end)) = net::exchange(appliance.address, &get_request("/"), web::PATIENCE)
+    else {
         return Ok(()); // refused or reset before anything was said
     };
     ensure!(end != End::Open, "the client was left waiting");

@@ -84,6 +84,9 @@ pub struct Case {
     pub name: &'static str,
     /// After this many seconds the case counts as failed and is ended.
     pub limit_s: u64,
+    /// Seconds for which the case goes on with what it does, beyond `limit_s`; `RESH_TEST_SECONDS` takes
+    /// their place. 0 if the case ends by itself.
+    pub lasts_s: u64,
     /// The case itself.
     pub run: fn(&Context) -> CaseResult,
 }
@@ -103,6 +106,13 @@ pub struct Context {
 pub fn duration(default_s: u64) -> Duration {
     let asked = std::env::var("RESH_TEST_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(asked.unwrap_or(default_s))
+}
+
+impl Case {
+    fn limit(&self) -> Duration {
+        let lasts = if self.lasts_s > 0 { duration(self.lasts_s) } else { Duration::ZERO };
+        Duration::from_secs(self.limit_s) + lasts
+    }
 }
 
 /// The root of the source tree.
@@ -171,7 +181,7 @@ pub fn main(cases: &[Case]) -> ExitCode {
         .collect();
     if options.list {
         for case in &chosen {
-            println!("{} (at most {} s)", case.name, case.limit_s);
+            println!("{} (at most {} s)", case.name, case.limit().as_secs());
         }
         return ExitCode::SUCCESS;
     }
@@ -257,7 +267,7 @@ fn run_apart(case: &Case, dir: &Path, write: bool) -> io::Result<Outcome> {
         command.arg("--write");
     }
     let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-    let deadline = Instant::now() + Duration::from_secs(case.limit_s);
+    let deadline = Instant::now() + case.limit();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
@@ -276,7 +286,9 @@ fn run_apart(case: &Case, dir: &Path, write: bool) -> io::Result<Outcome> {
             Outcome::Skipped(log.lines().last().unwrap_or("no reason given").to_owned())
         }
         Some(_) => Outcome::Failed(tail(&log)),
-        None => Outcome::Failed(format!("{}\nno end after {} s", tail(&log), case.limit_s)),
+        None => {
+            Outcome::Failed(format!("{}\nno end after {} s", tail(&log), case.limit().as_secs()))
+        }
     })
 }
 

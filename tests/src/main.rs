@@ -1,20 +1,32 @@
 //! `system-tests [--list] [--write] [part of a name]...`: runs the whole-system tests.
 #![forbid(unsafe_code)]
 
+mod bulk;
+mod check;
 mod clients;
 mod faults;
+mod framing;
 mod http_table;
+mod redis;
+mod sessions;
 
 use std::process::ExitCode;
 
 use resh_tests::harness::{self, Case, CaseResult, Context};
 
 const fn case(name: &'static str, limit_s: u64, run: fn(&Context) -> CaseResult) -> Case {
-    Case { name, limit_s, run }
+    Case { name, limit_s, lasts_s: 0, run }
+}
+
+/// A case that does the same for a minute.
+const fn minute(name: &'static str, limit_s: u64, run: fn(&Context) -> CaseResult) -> Case {
+    Case { lasts_s: 60, ..case(name, limit_s, run) }
 }
 
 /// All cases, in the order in which they run: the quick and basic ones first.
 const CASES: &[Case] = &[
+    case("check.right_file", 10, check::right_file),
+    case("check.wrong_files", 30, check::wrong_files),
     case("faults.one_corrupted", 120, faults::one_corrupted),
     case("faults.one_hung", 120, faults::one_hung),
     case("faults.one_slow", 120, faults::one_slow),
@@ -27,6 +39,15 @@ const CASES: &[Case] = &[
     case("clients.python_requests", 60, clients::python_requests),
     case("clients.wrk", 60, clients::wrk),
     case("clients.chromium", 180, clients::chromium),
+    case("redis.redis_cli", 60, redis::redis_cli),
+    case("redis.redis_benchmark", 120, redis::redis_benchmark),
+    case("redis.echo", 120, redis::echo),
+    case("bulk.down_and_up", 240, bulk::down_and_up),
+    case("sessions.a_thousand_at_once", 60, sessions::a_thousand_at_once),
+    case("sessions.standing_still", 60, sessions::standing_still),
+    case("sessions.beyond_the_limit", 60, sessions::beyond_the_limit),
+    minute("sessions.churn", 90, sessions::churn),
+    minute("framing.nobody_is_framed", 60, framing::nobody_is_framed),
 ];
 
 fn main() -> ExitCode {
