@@ -33,7 +33,7 @@ fn wrong(after: &str, from: &str, to: &str, lines: i32, place: &str, words: &[&s
     let start = DESCRIPTION.find(after).unwrap();
     let offset = start + DESCRIPTION[start..].find(from).unwrap();
     let blanks = to.len() - to.trim_start().len();
-    let line = line_of(&text, offset + blanks).strict_add_signed(lines);
+    let line = line_of(&text, offset + blanks).checked_add_signed(lines).unwrap();
     let found = findings(&text);
     let hit = found.iter().any(|d| {
         let message = d.to_string();
