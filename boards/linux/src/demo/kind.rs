@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// A make of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A thread for each connection; lengths.
+    /// A thread for each connection; states lengths.
     Threads,
-    /// A thread for each connection; chunks.
+    /// A thread for each connection; sends short bodies in chunks.
     Chunks,
-    /// One loop for all connections.
+    /// One loop for all connections; ends some replies with the connection.
     Events,
 }
 

@@ -141,28 +141,10 @@ impl Demo {
         if demo.replicas.len() != options.replicas {
             return Err(io::Error::other("the demo's replicas did not start"));
         }
-        demo.config_text = demo.config();
-        std::fs::write(&demo.config_path, &demo.config_text)?;
+        let config_text = config_text(&demo.name, options.listen, demo.metrics, &demo.replicas);
+        std::fs::write(&demo.config_path, &config_text)?;
+        demo.config_text = config_text;
         Ok(demo)
-    }
-
-    fn config(&self) -> String {
-        let mut text = format!("# Written by `resh demo`.\nname = \"{}\"\n", self.name);
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{line}");
-        };
-        if let Some(metrics) = self.metrics {
-            line(format_args!("metrics = \"{metrics}\""));
-        }
-        line(format_args!("\n[limits]\nreply_ms = 2000"));
-        line(format_args!("\n[[service]]\nname = \"web\"\nlisten = \"{}\"", self.listen));
-        line(format_args!("protocol = \"http1\""));
-        for (name, address) in &self.replicas {
-            line(format_args!("\n[[service.replica]]"));
-            line(format_args!("name = \"{name}\"\naddress = \"{address}\""));
-        }
-        text
     }
 
     /// What to try, for the terminal.
@@ -204,8 +186,30 @@ impl Drop for Demo {
         // It has ended, or does not hear.
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
-        let _ = std::fs::remove_file(&self.config_path);
+        if !self.config_text.is_empty() {
+            let _ = std::fs::remove_file(&self.config_path);
+        }
     }
+}
+
+/// `resh.toml` of a demo.
+fn config_text(
+    name: &str,
+    listen: SocketAddr,
+    metrics: Option<SocketAddr>,
+    replicas: &[(&str, SocketAddr)],
+) -> String {
+    let mut text = format!("# Written by `resh demo`.\nname = \"{name}\"\n");
+    if let Some(metrics) = metrics {
+        text += &format!("metrics = \"{metrics}\"\n");
+    }
+    text += "\n[limits]\nreply_ms = 2000\n";
+    text += "\n[[service]]\nname = \"web\"\nprotocol = \"http1\"\n";
+    text += &format!("listen = \"{listen}\"\n");
+    for (name, address) in replicas {
+        text += &format!("\n[[service.replica]]\nname = \"{name}\"\naddress = \"{address}\"\n");
+    }
+    text
 }
 
 fn free_metrics_address() -> Option<SocketAddr> {

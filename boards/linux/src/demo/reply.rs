@@ -9,6 +9,33 @@ use super::site::{Answer, Body};
 /// Every so many bytes of a body one is wrong if the replica is corrupt, beginning with the first.
 const CORRUPT_EVERY: u64 = 61;
 
+/// Longest body that a server treats as made up on the fly, so that its length is not known beforehand.
+const GENERATED_BYTES_MAX: u64 = 64 << 10;
+
+/// How the end of a body is found (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// Its length is stated.
+    Length,
+    /// It comes in chunks.
+    Chunked,
+    /// It ends with the connection.
+    Close,
+}
+
+impl Framing {
+    fn of(kind: Kind, body: &Body, len: u64, form: Form) -> Self {
+        if form.head_only || len > GENERATED_BYTES_MAX {
+            return Self::Length;
+        }
+        match (kind, body) {
+            (Kind::Chunks, _) if !form.is_old => Self::Chunked,
+            (Kind::Events, Body::Echo(_) | Body::Error) => Self::Close,
+            _ => Self::Length,
+        }
+    }
+}
+
 /// A reply on its way out.
 pub(super) struct Reply {
     head: Vec<u8>,
@@ -39,22 +66,23 @@ pub(super) struct Form {
 impl Reply {
     /// Renders `answer` as a server of this kind does.
     #[must_use]
-    pub(super) fn new(kind: Kind, answer: Answer, form: Form) -> Self {
+    pub(super) fn new(kind: Kind, answer: Answer, mut form: Form) -> Self {
         let error = error_page(kind, answer.status);
         let mut len = answer.body.len(&error);
         if form.corrupt {
             // An empty body can be wrong only by having a byte.
             len = len.max(1);
         }
-        let chunked = kind == Kind::Chunks && !form.is_old;
-        let head = head(kind, &answer, len, form);
+        let framing = Framing::of(kind, &answer.body, len, form);
+        form.close |= framing == Framing::Close;
+        let head = head(kind, &answer, len, framing, form.close);
         Self {
             head,
             body: answer.body,
             error,
             len: if form.head_only { 0 } else { len },
             at: 0,
-            chunked: chunked && !form.head_only,
+            chunked: framing == Framing::Chunked,
             corrupt_by: form.corrupt.then_some(1 << kind as u8),
             close: form.close,
         }
@@ -89,7 +117,7 @@ impl Reply {
     }
 }
 
-fn head(kind: Kind, answer: &Answer, len: u64, form: Form) -> Vec<u8> {
+fn head(kind: Kind, answer: &Answer, len: u64, framing: Framing, close: bool) -> Vec<u8> {
     let (status, content_type) = (answer.status, answer.content_type);
     let mut head = Vec::with_capacity(512);
     let mut line = |text: std::fmt::Arguments<'_>| {
@@ -104,7 +132,7 @@ fn head(kind: Kind, answer: &Answer, len: u64, form: Form) -> Vec<u8> {
             line(format_args!("Content-Type: {content_type}"));
             line(format_args!("Content-Length: {len}"));
             line(format_args!("ETag: \"{status:x}-{len:x}\""));
-            line(format_args!("Connection: {}", if form.close { "close" } else { "Keep-Alive" }));
+            line(format_args!("Connection: {}", if close { "close" } else { "Keep-Alive" }));
             if let Some(allow) = answer.allow {
                 line(format_args!("Allow: {allow}"));
             }
@@ -112,8 +140,9 @@ fn head(kind: Kind, answer: &Answer, len: u64, form: Form) -> Vec<u8> {
         Kind::Chunks => {
             line(format_args!("HTTP/1.1 {status} {}", reason(status)));
             line(format_args!("server: chunks"));
-            if !form.is_old {
-                line(format_args!("transfer-encoding: chunked"));
+            match framing {
+                Framing::Chunked => line(format_args!("transfer-encoding: chunked")),
+                _ => line(format_args!("content-length: {len}")),
             }
             line(format_args!("etag: W/\"{len}\""));
             if let Some(allow) = answer.allow {
@@ -121,19 +150,22 @@ fn head(kind: Kind, answer: &Answer, len: u64, form: Form) -> Vec<u8> {
             }
             line(format_args!("content-type: {content_type}"));
             line(format_args!("date: {}", http_date(now_s())));
-            if form.close {
+            if close {
                 line(format_args!("connection: close"));
             }
         }
         Kind::Events => {
-            line(format_args!("HTTP/1.1 {status} So be it"));
-            line(format_args!("CONTENT-LENGTH: {len}"));
+            let version = if framing == Framing::Close { "1.0" } else { "1.1" };
+            line(format_args!("HTTP/{version} {status} So be it"));
+            if framing == Framing::Length {
+                line(format_args!("CONTENT-LENGTH: {len}"));
+            }
             if let Some(allow) = answer.allow {
                 line(format_args!("ALLOW: {allow}"));
             }
             line(format_args!("CONTENT-TYPE: {content_type}"));
             line(format_args!("SERVER: Events (one loop)"));
-            if form.close {
+            if close {
                 line(format_args!("CONNECTION: close"));
             }
         }
@@ -215,6 +247,24 @@ mod tests {
             bytes = &bytes[end + 4 + len..];
         }
         body
+    }
+
+    #[test]
+    fn lengths_are_known_in_some_replies_only() {
+        let echo = |kind, len, head_only| {
+            let answer = site::answer("POST", "/echo", vec![b'x'; len]);
+            let reply = Reply::new(kind, answer, Form { head_only, ..PLAIN });
+            (String::from_utf8(reply.head).unwrap().to_lowercase(), reply.close)
+        };
+        assert!(echo(Kind::Threads, 9, false).0.contains("content-length: 9\r\n"));
+        assert!(echo(Kind::Chunks, 9, false).0.contains("transfer-encoding: chunked\r\n"));
+        let (head, close) = echo(Kind::Events, 9, false);
+        assert!(head.starts_with("http/1.0 200 ") && !head.contains("content-length") && close);
+        for kind in Kind::ALL {
+            let (head, close) = echo(kind, 100_000, false);
+            assert!(head.contains("content-length: 100000\r\n") && !close, "{head}");
+            assert!(echo(kind, 9, true).0.contains("content-length: 9\r\n"));
+        }
     }
 
     #[test]
