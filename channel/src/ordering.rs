@@ -35,22 +35,6 @@ pub enum Site {
 }
 
 impl Site {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Publish,
-        Self::Observe,
-        Self::Release,
-        Self::Reclaim,
-        Self::PublishFence,
-        Self::AsleepFence,
-        Self::ReleaseFence,
-        Self::StarvedFence,
-        Self::SnapshotBegin,
-        Self::SnapshotEnd,
-        Self::SnapshotRead,
-        Self::SnapshotCheck,
-    ];
-
     const fn required(self) -> Ordering {
         match self {
             Self::Publish | Self::Release | Self::SnapshotBegin | Self::SnapshotEnd => {

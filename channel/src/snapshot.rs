@@ -3,7 +3,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::memory::{Bytes, Ordering, WORD_BYTES, Words, copy_in, fence};
+use crate::memory::{Bytes, Ordering, WORD_BYTES, Words, copy_in};
+use crate::ordering::Site;
 
 /// Word with the sequence number: odd while a value is being written.
 const SEQUENCE: usize = 0;
@@ -13,7 +14,7 @@ const LEN: usize = 1;
 const VALUE: usize = 8;
 
 /// How often a reader that met a writer tries again.
-const TRIES: usize = 1000;
+const TRIES: usize = if cfg!(loom) { 2 } else { 1000 };
 
 /// Why a snapshot could not be written or read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +36,12 @@ pub struct Publisher<'m> {
 }
 
 impl<'m> Publisher<'m> {
-    /// A publisher for `region`, which it alone writes.
+    /// A publisher for `region`, which it alone writes. It goes on where one before it stopped, so that a
+    /// reader cannot take values of two lives for one.
     pub fn new(region: &'m Words) -> Self {
-        Self { region, sequence: 0 }
+        let sequence = region.get(SEQUENCE).map_or(0, |word| word.load(Ordering::Relaxed));
+        // A life that ended while it wrote left an odd number.
+        Self { region, sequence: sequence.wrapping_add(1) & !1 }
     }
 
     /// Publishes `value`; `scratch` must hold its encoding.
@@ -50,12 +54,12 @@ impl<'m> Publisher<'m> {
         if VALUE + bytes.len().div_ceil(WORD_BYTES) > self.region.len() {
             return Err(SnapshotError::TooLarge);
         }
-        self.region[SEQUENCE].store(self.sequence + 1, Ordering::Relaxed);
-        fence(Ordering::Release);
+        self.region[SEQUENCE].store(self.sequence.wrapping_add(1), Ordering::Relaxed);
+        Site::SnapshotBegin.fence();
         self.region[LEN].store(bytes.len() as u64, Ordering::Relaxed);
         copy_in(&self.region[VALUE..], bytes);
-        self.sequence += 2;
-        self.region[SEQUENCE].store(self.sequence, Ordering::Release);
+        self.sequence = self.sequence.wrapping_add(2);
+        self.region[SEQUENCE].store(self.sequence, Site::SnapshotEnd.order());
         Ok(())
     }
 }
@@ -66,7 +70,7 @@ pub fn read<T: DeserializeOwned>(region: &Words, scratch: &mut [u8]) -> Result<T
         return Err(SnapshotError::Empty);
     }
     for _ in 0..TRIES {
-        let before = region[SEQUENCE].load(Ordering::Acquire);
+        let before = region[SEQUENCE].load(Site::SnapshotRead.order());
         if before == 0 {
             return Err(SnapshotError::Empty);
         }
@@ -80,7 +84,7 @@ pub fn read<T: DeserializeOwned>(region: &Words, scratch: &mut [u8]) -> Result<T
             return Err(SnapshotError::TooLarge);
         };
         bytes.copy_to(scratch);
-        fence(Ordering::Acquire);
+        Site::SnapshotCheck.fence();
         if region[SEQUENCE].load(Ordering::Relaxed) == before {
             return postcard::from_bytes(scratch).map_err(|_| SnapshotError::Malformed);
         }
