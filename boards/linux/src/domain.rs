@@ -9,17 +9,16 @@ use resh_channel::config::{self, Appliance};
 use sel4_microkit::Handler;
 use sel4_microkit::linux::{self, Grants};
 
-use crate::launcher::spawn::GRANTS_FD;
 use crate::listener::Listener;
 use crate::monitor;
 use crate::sandbox::{self, Need};
-use crate::tap;
 use crate::upstream::Sockets;
 use crate::{allocator, programs};
 
-/// Runs `program` as the domain this process was started for. Returns only with what went wrong.
-pub fn main(program: &str) -> String {
-    match start(program) {
+/// Runs `program` as the domain this process was started for, with what the file `grants_fd` grants.
+/// Returns only with what went wrong.
+pub fn main(program: &str, grants_fd: RawFd) -> String {
+    match start(program, grants_fd) {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -29,8 +28,8 @@ fn text(error: impl Display) -> String {
     error.to_string()
 }
 
-fn start(program: &str) -> Result<std::convert::Infallible, String> {
-    let grants = take_grants()?;
+fn start(program: &str, grants_fd: RawFd) -> Result<std::convert::Infallible, String> {
+    let grants = take_grants(grants_fd)?;
     let descriptor =
         |name: &str| grants.descriptors.iter().find(|(known, _)| known == name).map(|(_, fd)| *fd);
     let (unix, tcp) = (descriptor(monitor::UNIX_DESCRIPTOR), descriptor(monitor::TCP_DESCRIPTOR));
@@ -53,9 +52,8 @@ fn owned<T: FromRawFd>(fd: RawFd) -> T {
     unsafe { T::from_raw_fd(fd) }
 }
 
-fn take_grants() -> Result<Grants, String> {
-    // SAFETY: the launcher put the list there for this process, and nobody else takes it.
-    let mut file = unsafe { File::from_raw_fd(GRANTS_FD) };
+fn take_grants(fd: RawFd) -> Result<Grants, String> {
+    let mut file: File = owned(fd);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|error| format!("not started by `resh run`: {error}"))?;
     postcard::from_bytes(&bytes).map_err(|error| format!("not started by `resh run`: {error}"))
@@ -90,10 +88,7 @@ fn network() -> Result<std::convert::Infallible, String> {
             let listener = Listener::bind(&appliance).map_err(text)?;
             run(pd_network::domain::start(listener), &[Need::Sockets, Need::Accept], true)
         }
-        config::Network::Smoltcp(settings) => {
-            let stack = tap::stack(settings, &appliance).map_err(text)?;
-            run(pd_network::domain::start(stack), &[Need::Frames], true)
-        }
+        config::Network::Smoltcp(settings) => Err(format!("no TAP {}", settings.tap)),
     }
 }
 

@@ -1,9 +1,16 @@
 //! The Linux board: every protection domain a confined process.
 
+pub mod allocator;
 pub mod config;
 pub mod demo;
 pub mod diagnostic;
+pub mod domain;
+pub mod launcher;
+pub mod listener;
 pub mod monitor;
+pub mod programs;
 pub mod runtime_dir;
+pub mod sandbox;
 pub mod status;
 pub mod system;
+pub mod upstream;

@@ -2,12 +2,12 @@
 
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use resh_channel::config::Appliance;
 
-use crate::monitor;
+use crate::{monitor, runtime_dir};
 
 /// Listening sockets of an appliance's monitor. The Unix socket's name goes when this is dropped.
 pub(super) struct Listeners {
@@ -19,15 +19,11 @@ pub(super) struct Listeners {
 impl Listeners {
     /// Opens the control socket `<dir>/<name>.sock` and, if configured, the metrics address.
     pub(super) fn open(appliance: &Appliance, dir: &Path) -> Result<Self, String> {
-        let path = dir.join(format!("{}.sock", appliance.name));
-        let shown = path.display();
-        if UnixStream::connect(&path).is_ok() {
-            return Err(format!("an appliance named `{}` is running: {shown}", appliance.name));
-        }
-        // What a process that was killed left behind.
-        let _ = std::fs::remove_file(&path);
-        let unix = UnixListener::bind(&path).map_err(|error| format!("{shown}: {error}"))?;
-        unix.set_nonblocking(true).map_err(|error| format!("{shown}: {error}"))?;
+        let text = |error: std::io::Error| error.to_string();
+        let path = runtime_dir::socket_path(dir, &appliance.name, runtime_dir::STATUS);
+        let path = path.map_err(text)?;
+        let unix = runtime_dir::listen(&path).map_err(text)?;
+        unix.set_nonblocking(true).map_err(text)?;
         let tcp = match appliance.metrics {
             None => None,
             Some(address) => {

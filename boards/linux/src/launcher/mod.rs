@@ -25,12 +25,12 @@ pub const SYSTEM_XML: &str = include_str!("../../../../microkit-system.xml");
 pub struct Options {
     /// Another system description than the built-in one.
     pub system: Option<PathBuf>,
-    /// Where the control socket goes; by default [`runtime_dir::default_dir`].
+    /// Where the control socket goes; see [`runtime_dir::resolve`].
     pub runtime_dir: Option<PathBuf>,
     /// Other programs for some domains: domain, program.
     pub replace: Vec<(String, String)>,
-    /// Called once the appliance answers.
-    pub on_ready: Option<fn(&str)>,
+    /// Printed once the appliance answers.
+    pub greeting: Option<String>,
 }
 
 /// Everything that must hold before a domain is started.
@@ -52,7 +52,10 @@ pub fn check(config_path: &std::path::Path, options: &Options) -> Result<Checked
         }),
     };
     match (config, system) {
-        (Ok(config), Ok(system)) => Ok(Checked { config, system }),
+        (Ok(config), Ok(system)) => {
+            config.fits(&system)?;
+            Ok(Checked { config, system })
+        }
         (config, system) => {
             let faults = [config.err(), system.err()];
             Err(faults.into_iter().flatten().flatten().collect())
@@ -65,10 +68,8 @@ pub fn run(checked: &Checked, options: &Options) -> Result<ExitCode, String> {
     let appliance = &checked.config.appliance;
     let system = &checked.system;
     raise_file_limit();
-    let runtime_dir = match &options.runtime_dir {
-        Some(dir) => dir.clone(),
-        None => runtime_dir::default_dir().map_err(|error| error.to_string())?,
-    };
+    let runtime_dir =
+        runtime_dir::resolve(options.runtime_dir.as_deref()).map_err(|error| error.to_string())?;
     let parts = spawn::Parts::new(system).map_err(|error| format!("cannot start: {error}"))?;
     let mut encoded = [0; resh_channel::config::ENCODED_BYTES_MAX];
     let len = appliance.encode(&mut encoded).map_err(|error| error.to_string())?;

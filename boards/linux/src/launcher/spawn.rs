@@ -11,9 +11,8 @@ use sel4_microkit::linux::{GrantedChannel, GrantedRegion, Grants};
 use super::memory::Memory;
 use crate::system::{Domain, System};
 
-/// Descriptor under which a domain finds its [`Grants`].
-pub const GRANTS_FD: RawFd = 3;
-/// Subcommand of `resh` that is a domain's process.
+/// Subcommand of `resh` that is a domain's process: program, name, and the descriptor of a file with its
+/// [`Grants`] follow.
 pub const DOMAIN_COMMAND: &str = "__domain";
 
 /// What all domains are made of: every region and every channel end, by the system description.
@@ -96,11 +95,12 @@ pub fn spawn(grants: &Grants, program: &str) -> io::Result<Child> {
     list.write_all(&bytes)?;
     list.rewind()?;
     let list_fd = list.as_raw_fd();
-    let mut inherited: Vec<RawFd> = grants.regions.iter().map(|region| region.fd).collect();
+    let mut inherited = vec![list_fd];
+    inherited.extend(grants.regions.iter().map(|region| region.fd));
     inherited.extend(grants.channels.iter().flat_map(|end| [end.wait_fd, end.signal_fd]));
     inherited.extend(grants.descriptors.iter().map(|(_, fd)| *fd));
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("resh").args([DOMAIN_COMMAND, program, &grants.name]);
+    command.arg0("resh").args([DOMAIN_COMMAND, program, &grants.name, &list_fd.to_string()]);
     // In a process group of its own: Ctrl-C is for the supervisor.
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     // SAFETY: between fork and exec only system calls on descriptors, and no allocation.
@@ -111,9 +111,7 @@ pub fn spawn(grants: &Grants, program: &str) -> io::Result<Child> {
                     return Err(io::Error::last_os_error());
                 }
             }
-            if libc::dup2(list_fd, GRANTS_FD) < 0
-                || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0
-            {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
@@ -122,7 +120,6 @@ pub fn spawn(grants: &Grants, program: &str) -> io::Result<Child> {
     command.spawn()
 }
 
-/// A memfd, at a number that [`GRANTS_FD`] does not take away.
 fn anonymous_file() -> io::Result<File> {
     // SAFETY: the name is a C string literal.
     let fd = unsafe { libc::memfd_create(c"grants".as_ptr(), libc::MFD_CLOEXEC) };

@@ -235,8 +235,8 @@ impl<'a> Supervisor<'a> {
         if !all_vote {
             println!("not all replica domains vote yet; see `resh status {}`", appliance.name);
         }
-        if let Some(on_ready) = self.options.on_ready {
-            on_ready(&appliance.name);
+        if let Some(greeting) = &self.options.greeting {
+            println!("{greeting}");
         }
     }
 

@@ -174,9 +174,13 @@ fn disputes(out: &mut String, status: &Status) -> fmt::Result {
             dispute.session_generation,
             what(dispute)
         )?;
-        let quorum = dispute.kind != DisputeKind::NoQuorum;
-        hex(out, if quorum { "agreed" } else { "others" }, &dispute.expected.0)?;
-        hex(out, "found", &dispute.found.0)?;
+        if dispute.kind == DisputeKind::NoQuorum {
+            // There is a record for each side.
+            hex(out, "said", &dispute.found.0)?;
+        } else {
+            hex(out, "agreed", &dispute.expected.0)?;
+            hex(out, "found", &dispute.found.0)?;
+        }
     }
     Ok(())
 }
@@ -189,7 +193,7 @@ fn what(dispute: &DisputeStatus) -> String {
         DisputeKind::Bytes => format!("{who} differs from byte {offset} on"),
         DisputeKind::EarlyFin => format!("{who} ended its reply at byte {offset}, others went on"),
         DisputeKind::LateData => format!("{who} went on at byte {offset}, where others ended"),
-        DisputeKind::Reset => format!("{who} reset its connection at byte {offset}"),
+        DisputeKind::Reset => format!("{who} reset or refused its connection, at byte {offset}"),
         DisputeKind::Silence => format!("{who} did not answer in time, at byte {offset}"),
         DisputeKind::Laggard => format!("{who} was too far behind, at byte {offset}"),
         DisputeKind::NoQuorum => format!("no quorum at byte {offset}; {who} is one of the sides"),
@@ -367,7 +371,7 @@ mod tests {
         let text = text(&seen.status());
         assert!(text.contains("disputes, the last 5 of "), "{text}");
         assert!(text.contains(" 2106-02-07T06:28:15Z "), "{text}");
-        assert!(text.contains("\n     others  d0 d1 "), "{text}");
+        assert!(text.contains("\n     said    d0 d1 "), "{text}");
     }
 
     #[test]

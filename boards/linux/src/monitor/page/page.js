@@ -51,7 +51,8 @@ function show(s) {
     v.refused, size(v.request_bytes), size(v.reply_bytes)]), 'none');
   fill('replicas', s.services.flatMap((v) => v.replicas.map((r, index) => {
     const d = s.replicas[index];
-    return [v.name, r.name, r.address, state(r.state), words(d.reason), d.generation, d.sessions,
+    const why = (d.reason && d.state !== 'condemned' ? 'was: ' : '') + words(d.reason);
+    return [v.name, r.name, r.address, state(r.state), why, d.generation, d.sessions,
       d.divergences, d.evictions, d.resets];
   })), 'none');
   fill('disputes', s.disputes.toReversed().map((d) => [d.number,
