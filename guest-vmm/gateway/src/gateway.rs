@@ -5,9 +5,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use resh_channel::config::{Appliance, Protocol};
+use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
 use resh_channel::message::{Kind, Message, Reason, SessionId};
-use resh_channel::ring::{Consumer, Record, Violation, note};
+use resh_channel::ring::{CURSOR_WORDS, Consumer, Record, Violation, note};
 
 use crate::canonical::{SCRATCH_BYTES, Spares};
 use crate::queue::Queue;
@@ -16,6 +17,8 @@ use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Event, Opening, Upstream};
 use crate::{Broken, SLOTS, canonical, raw};
 
+/// How often we look whether the voter lets us in, in milliseconds.
+const JOIN_LOOK_MS: u64 = 5;
 /// Records taken from the broadcast ring before sessions get their turn again.
 const RECORDS_PER_ROUND: usize = 512;
 
@@ -54,9 +57,10 @@ pub struct Gateway<'m, U> {
     /// By service number: canonicalisers that no session uses now.
     spares: Vec<Spares>,
     upstream: U,
+    /// Not there before the voter is ready for this life of the domain.
+    replies: Option<Replies<'m>>,
     /// Not there before the voter has let us in.
     broadcast: Option<Consumer<'m>>,
-    replies: Replies<'m>,
     sessions: Box<[Session]>,
     /// Sessions with something to do.
     ready: Queue,
@@ -66,8 +70,8 @@ pub struct Gateway<'m, U> {
 }
 
 impl<'m, U: Upstream> Gateway<'m, U> {
-    /// The gateway of `replica` in the domain's life number `generation`. Says hello to the voter; the
-    /// first [`round`](Self::round) tells whether it wants a signal.
+    /// The gateway of `replica` in the domain's life number `generation`. Allocates all it will ever need,
+    /// and touches no ring before its first [`round`](Self::round).
     ///
     /// # Errors
     /// [`Broken::Regions`] if a region is too small.
@@ -85,8 +89,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             .collect();
         let spares = canonical::spares(appliance, replica, SLOTS);
         let download_bytes = if spares.iter().all(Vec::is_empty) { 0 } else { SCRATCH_BYTES };
-        let mut replies = Replies::new(rings.reply_ring, rings.reply_cursor)?;
-        replies.say(&hello(generation)).map_err(|_| Broken::Regions)?;
+        if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
+            return Err(Broken::Regions);
+        }
         Ok(Self {
             replica,
             generation,
@@ -95,8 +100,8 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             services,
             spares,
             upstream,
+            replies: None,
             broadcast: None,
-            replies,
             sessions: (0..SLOTS).map(|_| Session::vacant(download_bytes)).collect(),
             ready: Queue::new(SLOTS),
             connecting: Queue::new(SLOTS),
@@ -120,8 +125,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
     /// The voter broke the rules of the channel. As it is trusted, that ends the domain.
     pub fn round(&mut self, now_ms: u64) -> Result<Round, Broken> {
         let mut round = Round::default();
-        if self.broadcast.is_none() && !self.join()? {
-            round.signal_voter = self.replies.publish();
+        if !self.join()? {
+            round.signal_voter = self.publish();
+            round.wake_at_ms = Some(now_ms.saturating_add(JOIN_LOOK_MS));
             return Ok(round);
         }
         let records = self.read_broadcast(&mut round)?;
@@ -129,11 +135,13 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         self.check_connecting(now_ms);
         let full = self.pump_ready(now_ms)?;
         let transport_at_ms = self.upstream.poll(now_ms);
-        round.signal_voter |= self.replies.publish();
+        round.signal_voter |= self.publish();
 
         // Sleep only if nothing is left: the voter signals a sleeping reader and a waiting writer.
-        let blocked =
-            if full { self.replies.arm().map_err(Broken::Replies)? } else { self.ready.is_empty() };
+        let blocked = match &mut self.replies {
+            Some(replies) if full => replies.arm().map_err(Broken::Replies)?,
+            _ => self.ready.is_empty(),
+        };
         round.again = !blocked || records == RECORDS_PER_ROUND || !self.arm();
         let connect_at_ms = self.connecting.first().map(|at| self.sessions[at].connect_by_ms);
         round.wake_at_ms = match (transport_at_ms, connect_at_ms) {
@@ -143,20 +151,30 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         Ok(round)
     }
 
-    /// Attaches to the broadcast ring if the voter has said where. True if that is done.
+    /// Goes on with being let in, as [`joining`] says. True if that is done.
     fn join(&mut self) -> Result<bool, Broken> {
-        let cursor = self.rings.reply_cursor;
-        if note(cursor, 0).load(Ordering::Acquire) != self.generation {
-            return Ok(false);
+        let Rings { broadcast_ring, broadcast_cursor, reply_ring, reply_cursor } = self.rings;
+        let noted = |number| note(reply_cursor, number).load(Ordering::Acquire) == self.generation;
+        let hello = Message::new(Kind::Hello, SessionId::default()).at(self.generation);
+        if self.replies.is_none() && noted(joining::READY) {
+            let replies = self.replies.insert(Replies::new(reply_ring, reply_cursor)?);
+            replies.say(&hello)?;
         }
-        let start = note(cursor, 1).load(Ordering::Relaxed);
-        let consumer = Consumer::new(self.rings.broadcast_ring, self.rings.broadcast_cursor, start);
-        self.broadcast = Some(consumer.map_err(|_| Broken::Regions)?);
-        match self.replies.say(&hello(self.generation)) {
-            Ok(()) => Ok(true),
-            Err(Stop::Full) => Err(Broken::Regions),
-            Err(Stop::Broken(violation)) => Err(Broken::Replies(violation)),
+        if let Some(replies) = &mut self.replies
+            && self.broadcast.is_none()
+            && noted(joining::GENERATION)
+        {
+            let start = note(reply_cursor, joining::START).load(Ordering::Relaxed);
+            let consumer = Consumer::new(broadcast_ring, broadcast_cursor, start);
+            self.broadcast = Some(consumer.map_err(|_| Broken::Regions)?);
+            replies.say(&hello)?;
         }
+        Ok(self.broadcast.is_some())
+    }
+
+    /// Shows the voter what was written. True if it needs a signal.
+    fn publish(&mut self) -> bool {
+        self.replies.as_mut().is_some_and(Replies::publish)
     }
 
     /// Asks the voter for a signal. True if there is nothing to read now.
@@ -190,7 +208,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         }
         if message.kind == Kind::Open {
             self.drop_session(index);
-            self.begin(message.session, message.arg.into());
+            if message.offset & (1 << self.replica) != 0 {
+                self.begin(message.session, message.arg.into());
+            }
             return Ok(());
         }
         let session = &mut self.sessions[index];
@@ -330,12 +350,12 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             if self.sessions[index].link == Link::Wanted {
                 self.connect(index, now_ms);
             }
+            let Some(replies) = &mut self.replies else { break };
             let session = &mut self.sessions[index];
             let turn = if session.http.is_some() {
-                let scratch = &mut self.scratch;
-                canonical::pump(session, &mut self.upstream, &mut self.replies, scratch)
+                canonical::pump(session, &mut self.upstream, replies, &mut self.scratch)
             } else {
-                raw::pump(session, &mut self.upstream, &mut self.replies)
+                raw::pump(session, &mut self.upstream, replies)
             };
             if session.link != Link::Connecting {
                 self.connecting.remove(index);
@@ -351,13 +371,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
                 }
                 // It stays the first, so that room goes to whoever waits longest.
                 Err(Stop::Full) => return Ok(true),
-                Err(Stop::Broken(violation)) => return Err(Broken::Replies(violation)),
+                Err(stop) => return Err(stop.into()),
             }
         }
         Ok(false)
     }
-}
-
-fn hello(generation: u64) -> Message {
-    Message::new(Kind::Hello, SessionId::default()).at(generation)
 }

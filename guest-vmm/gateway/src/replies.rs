@@ -21,6 +21,16 @@ impl From<(usize, Violation)> for Stop {
     }
 }
 
+impl From<Stop> for Broken {
+    /// Where there must be room, as in an empty ring.
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Full => Self::Regions,
+            Stop::Broken(violation) => Self::Replies(violation),
+        }
+    }
+}
+
 /// The writing end of the reply ring.
 pub(crate) struct Replies<'m> {
     producer: Producer<'m>,
