@@ -15,4 +15,3 @@ pub mod ring;
 pub mod snapshot;
 pub mod stats;
 pub mod window;
-pub mod window;
