@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::{CaseResult, Halt, project_root};
-use crate::net;
 use crate::process::{self, Process};
+use crate::{net, smoltcp};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -69,7 +69,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service on a free port.
+    /// A service on a free port, of the stack that this test runs over ([`smoltcp`]).
     ///
     /// # Errors
     /// If no port is free.
@@ -82,7 +82,10 @@ impl Service {
             replicas.into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
         Ok(Service {
             name: name.to_owned(),
-            listen: net::free_address()?,
+            listen: match smoltcp::is_asked_for() {
+                true => smoltcp::address_of_appliance(),
+                false => net::free_address()?,
+            },
             protocol,
             more: String::new(),
             replicas,
@@ -98,7 +101,8 @@ impl Config {
 
     /// The text of `resh.toml`.
     pub fn to_toml(&self) -> String {
-        let mut text = format!("name = \"test\"\n{}\n", self.preamble);
+        let network = if smoltcp::is_asked_for() { smoltcp::NETWORK_TOML } else { "" };
+        let mut text = format!("name = \"test\"\n{network}\n{}\n", self.preamble);
         for service in &self.services {
             let Service { name, listen, protocol, more, replicas } = service;
             let _ = write!(

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::process;
 
 /// Exit status by which the process of a case says that the case was skipped.
-const SKIPPED: u8 = 77;
+pub const SKIPPED: u8 = 77;
 /// How much of a failed case's log is shown.
 const SHOWN_LOG_BYTES: usize = 12_000;
 

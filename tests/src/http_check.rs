@@ -162,7 +162,8 @@ fn closes(response: &Response, asked: Asked<'_>) -> bool {
         .map(|option| option.trim().to_ascii_lowercase())
         .collect();
     let says = |what: &str| options.iter().any(|option| option == what);
-    says("close") || (!(response.minor == 1 && asked.version_1_1) && !says("keep-alive"))
+    let persistent = response.minor == 1 && asked.version_1_1;
+    says("close") || !(persistent || says("keep-alive"))
 }
 
 type Head = (u8, u16, Vec<(String, String)>, usize);
@@ -260,7 +261,8 @@ fn read_body(
     if response.status == 204 && !(codings.is_empty() && lengths.is_empty()) {
         return violated("204 with framing fields (RFC 9110 8.6, RFC 9112 6.1)");
     }
-    if !codings.is_empty() && !(asked.version_1_1 && response.minor == 1) {
+    let may_be_coded = asked.version_1_1 && response.minor == 1;
+    if !codings.is_empty() && !may_be_coded {
         return violated("Transfer-Encoding to or in HTTP/1.0 (RFC 9112 6.1)");
     }
     let length = content_length(&lengths)?;

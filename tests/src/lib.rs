@@ -12,5 +12,6 @@ pub mod process;
 pub mod rng;
 pub mod servers;
 pub mod site;
+pub mod smoltcp;
 pub mod tcp_servers;
 pub mod web;

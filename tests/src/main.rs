@@ -6,13 +6,16 @@ mod check;
 mod clients;
 mod faults;
 mod framing;
+mod hostile;
 mod http_table;
+mod isolation;
 mod redis;
 mod sessions;
 
 use std::process::ExitCode;
 
 use resh_tests::harness::{self, Case, CaseResult, Context};
+use resh_tests::smoltcp;
 
 const fn case(name: &'static str, limit_s: u64, run: fn(&Context) -> CaseResult) -> Case {
     Case { name, limit_s, lasts_s: 0, run }
@@ -47,6 +50,22 @@ const CASES: &[Case] = &[
     case("sessions.standing_still", 60, sessions::standing_still),
     case("sessions.beyond_the_limit", 60, sessions::beyond_the_limit),
     minute("sessions.churn", 90, sessions::churn),
+    case("isolation.nothing_but_what_is_granted", 120, isolation::nothing_but_what_is_granted),
+    case("smoltcp.curl", 60, |context| smoltcp::run_case(context, "clients.curl")),
+    case("smoltcp.wrk", 60, |context| smoltcp::run_case(context, "clients.wrk")),
+    case("smoltcp.redis_cli", 60, |context| smoltcp::run_case(context, "redis.redis_cli")),
+    case("smoltcp.echo", 120, |context| smoltcp::run_case(context, "redis.echo")),
+    case("smoltcp.bulk", 240, |context| smoltcp::run_case(context, "bulk.down_and_up")),
+    case("smoltcp.a_thousand_at_once", 60, |context| {
+        smoltcp::run_case(context, "sessions.a_thousand_at_once")
+    }),
+    case("smoltcp.standing_still", 60, |context| {
+        smoltcp::run_case(context, "sessions.standing_still")
+    }),
+    case("smoltcp.beyond_the_limit", 60, |context| {
+        smoltcp::run_case(context, "sessions.beyond_the_limit")
+    }),
+    minute("hostile.a_hostile_domain", 90, hostile::a_hostile_domain),
     minute("framing.nobody_is_framed", 60, framing::nobody_is_framed),
 ];
 
