@@ -8,7 +8,7 @@
 //! Request bytes go from the stack straight into the ring, reply bytes straight from the window into
 //! the stack: the domain has no buffer of its own. [`Network`] is the state machine; it neither waits
 //! nor looks at a clock. [`domain`] binds it to the runtime. The stack is any [`stack::Stack`]: sockets
-//! of the host's kernel (in `boards/linux`), or smoltcp on any network interface.
+//! of the host's kernel (in `boards/linux`), or [`smoltcp_stack`] on any network interface.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ extern crate std;
 pub mod domain;
 mod network;
 mod session;
+pub mod smoltcp_stack;
 pub mod stack;
 
 pub use network::{Error, LINGER_MS, Limits, Network, Turn};

@@ -142,12 +142,12 @@ impl<'m, S: Stack> Network<'m, S> {
     pub fn turn(&mut self, now_ms: u64) -> Result<Turn, Error> {
         self.from_voter.disarm();
         self.stack.poll(now_ms);
-        while let Some(event) = self.stack.next_event() {
-            self.event(event);
-        }
+        self.events();
         let mut notify = self.hear()?;
         self.unpark()?;
         let more_clients = self.accept(now_ms)?;
+        // What clients sent with their connection.
+        self.events();
         for _ in 0..self.ready.len() {
             let Some(conn) = self.ready.pop_front() else { break };
             self.sessions[conn].is_ready = false;
@@ -176,6 +176,12 @@ impl<'m, S: Stack> Network<'m, S> {
     pub fn deadline_ms(&self) -> Option<u64> {
         let sweep_ms = (self.open > 0).then_some(self.sweep_ms);
         [self.stack.deadline_ms(), sweep_ms].into_iter().flatten().min()
+    }
+
+    fn events(&mut self) {
+        while let Some(event) = self.stack.next_event() {
+            self.event(event);
+        }
     }
 
     /// Takes what happened to a connection down.
