@@ -195,7 +195,8 @@ pub fn unwatch(fd: RawFd) {
     unsafe { libc::epoll_ctl(domain().epoll, libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
 }
 
-/// Hands over one event of the watched descriptors that came since the last wait.
+/// Hands over one event of the watched descriptors that came since the last wait. A program takes all
+/// of them each time it is woken: there is room for those of one wait.
 pub fn take_ready() -> Option<Ready> {
     LOOP.with_borrow_mut(|state| state.ready.pop())
 }

@@ -125,13 +125,13 @@ impl<'m, U: Upstream> Gateway<'m, U> {
     /// The voter broke the rules of the channel. As it is trusted, that ends the domain.
     pub fn round(&mut self, now_ms: u64) -> Result<Round, Broken> {
         let mut round = Round::default();
+        self.read_events();
         if !self.join()? {
             round.signal_voter = self.publish();
             round.wake_at_ms = Some(now_ms.saturating_add(JOIN_LOOK_MS));
             return Ok(round);
         }
         let records = self.read_broadcast(&mut round)?;
-        self.read_events();
         self.check_connecting(now_ms);
         let full = self.pump_ready(now_ms)?;
         let transport_at_ms = self.upstream.poll(now_ms);
