@@ -82,6 +82,10 @@ fn needed(need: &Need) -> Vec<Allowed> {
 pub fn enter(needs: &[Need]) -> Result<(), String> {
     // SAFETY: none of these calls takes a pointer.
     let own_pid = unsafe {
+        // A fault ends the domain. Rust's own handlers would first want to take themselves out, which the
+        // filter does not let them, and the fault would come again and again.
+        libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+        libc::signal(libc::SIGBUS, libc::SIG_DFL);
         libc::prctl(libc::PR_SET_DUMPABLE, 0);
         libc::getpid() as u64
     };
