@@ -100,6 +100,10 @@ pub fn upstream() -> Result<(Sockets, Vec<Need>), String> {
 }
 
 fn gateway() -> Result<std::convert::Infallible, String> {
+    // Buffers for every session there can be: get each from the kernel by itself, so that those which are
+    // never used take up no memory.
+    // SAFETY: no pointer is passed.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 4096) };
     let (sockets, needs) = upstream()?;
     run(gateway::domain::start(sockets), &needs, true)
 }

@@ -14,7 +14,7 @@ use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Received, Sent, Upstream};
 
 /// Bytes moved at once.
-pub(crate) const SCRATCH_BYTES: usize = MAX_PAYLOAD_BYTES;
+pub(crate) const SCRATCH_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 
 /// The canonicalisers of one service, one for each session there can be.
 pub(crate) type Spares = Vec<Box<Http1>>;
