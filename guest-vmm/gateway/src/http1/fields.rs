@@ -96,6 +96,7 @@ pub(super) fn response_rule(name: &[u8]) -> ResponseRule {
         "connection",
         "content-length",
         "content-md5",
+        "content-range",
         "content-type",
         "date",
         "etag",

@@ -156,6 +156,9 @@ fn decide(
         // Neither is an answer to a request that did not ask for it.
         304 if conditions.only_modified_since().is_none() => return Err(Malformed),
         206 if exchange.range.is_none() => return Err(Malformed),
+        206 if fields::only(fields, "content-range").is_ok_and(|range| range.is_none()) => {
+            return Err(Malformed);
+        }
         304 => {
             plan.action = Action::Canned;
             return Ok(());
@@ -220,9 +223,7 @@ pub(super) fn put_head(
         return Ok(());
     }
     let kinds = fields::all(fields, "content-type").next();
-    let typed =
-        !matches!(plan.status, 204 | 304) && (kinds.is_some() || length != Length::Known(0));
-    if typed {
+    if !matches!(plan.status, 204 | 304) {
         to.put(b"Content-Type: ");
         media_type::put(to, kinds);
         to.put(b"\r\n");
@@ -283,9 +284,6 @@ fn put_fields(to: &mut Buffer, plan: &Plan, fields: &[httparse::Header<'_>]) {
 
 /// Whether a field still holds for the message that goes out.
 fn survives(name: &[u8], plan: &Plan) -> bool {
-    if plan.part.is_some() && fields::is(name, "content-range") {
-        return false;
-    }
     if plan.action != Action::Canned {
         return true;
     }
@@ -302,7 +300,6 @@ fn survives(name: &[u8], plan: &Plan) -> bool {
         "last-modified",
     ];
     !about_body.iter().any(|dropped| fields::is(name, dropped))
-        && (plan.status == 416 || !fields::is(name, "content-range"))
 }
 
 fn put_list(to: &mut Buffer, list: &[u8]) {
@@ -358,6 +355,13 @@ fn put_special(
     if let Some(length) = plan.outside {
         to.put(b"Content-Range: bytes */");
         to.put_decimal(length);
+        to.put(b"\r\n");
+    }
+    if let (206 | 416, None, None) = (plan.status, plan.part, plan.outside)
+        && let Some(range) = fields::all(fields, "content-range").next()
+    {
+        to.put(b"Content-Range: ");
+        to.put(range);
         to.put(b"\r\n");
     }
 }

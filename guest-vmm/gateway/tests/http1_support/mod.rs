@@ -1,0 +1,49 @@
+//! What the tests of `http1` share: random numbers that can be repeated, a strict reader of what goes
+//! to the client, and a network with a replica at its end.
+#![allow(dead_code)] // each test file uses its part
+
+pub(crate) mod dialect;
+pub(crate) mod network;
+pub(crate) mod strict;
+
+/// A small generator (xorshift64*): the same seed gives the same run.
+#[derive(Clone)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 33) as usize % n.max(1)
+    }
+
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.below(from.len())]
+    }
+}
+
+/// Cases of a long test: `RESH_FUZZ_CASES`, or `default`.
+pub(crate) fn cases(default: u64) -> u64 {
+    std::env::var("RESH_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// Text for a failure message.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    let shown: String =
+        bytes.iter().take(3000).flat_map(|b| b.escape_ascii()).map(char::from).collect();
+    shown.replace("\\r\\n", "\\r\\n\n")
+}
