@@ -11,6 +11,10 @@ pub const HEADER_WORDS: usize = size_of::<Header>() / WORD_BYTES;
 /// Most payload bytes in one record.
 pub const MAX_PAYLOAD_BYTES: usize = 32 * 1024;
 
+/// Largest position in a stream that a record may speak of, in bytes: no stream comes so far, and what
+/// is added to a position that a peer sent does not overflow.
+pub const MAX_OFFSET: u64 = 1 << 62;
+
 /// What a record says. Which domain sends which kind, see `docs/architecture.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -111,7 +115,7 @@ pub struct Message {
     pub session: SessionId,
     /// Request clock: seconds since 1970-01-01 UTC, the same for all replicas. 0 where there is none.
     pub clock_s: u32,
-    /// Position in the stream, in bytes from its start.
+    /// Position in the stream, in bytes from its start, at most [`MAX_OFFSET`].
     pub offset: u64,
 }
 
@@ -153,11 +157,12 @@ impl Message {
         words
     }
 
-    /// The message and its payload length. `None` if the kind is unknown or the length impossible.
+    /// The message and its payload length. `None` if the kind is unknown, or the length or the offset
+    /// impossible.
     pub(crate) fn decode(words: [u64; HEADER_WORDS]) -> Option<(Self, usize)> {
         let header = Header::read_from_bytes(words.as_bytes()).ok()?;
         let len = header.len.get() as usize;
-        if len > MAX_PAYLOAD_BYTES {
+        if len > MAX_PAYLOAD_BYTES || header.offset.get() > MAX_OFFSET {
             return None;
         }
         let message = Self {
