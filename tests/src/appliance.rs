@@ -301,4 +301,14 @@ impl Status {
     pub fn disputes(&self) -> &[Value] {
         self.0["disputes"].as_array().map_or(&[], Vec::as_slice)
     }
+
+    /// Disputes ever.
+    pub fn disputes_total(&self) -> u64 {
+        self.0["disputes_total"].as_u64().unwrap_or(0)
+    }
+
+    /// The recorded disputes after the first `count` there ever were.
+    pub fn disputes_after(&self, count: u64) -> impl Iterator<Item = &Value> {
+        self.disputes().iter().filter(move |dispute| dispute["number"].as_u64() > Some(count))
+    }
 }

@@ -40,10 +40,9 @@ pub(crate) fn every_request_is_answered(context: &Context) -> CaseResult {
     );
     let mut wrong = Vec::new();
     for row in &rows {
-        let before = appliance.status()?;
+        let disputes_before = appliance.status()?.disputes_total();
         let outcome = ask(&appliance, row);
-        let after = appliance.status()?;
-        let dissent = dissent(&before, &after);
+        let dissent = dissent(&settled(&appliance)?, disputes_before);
         match outcome.and_then(|responses| judge(row, &responses).map(|by| (responses, by))) {
             Ok((responses, by)) => add_line(&mut table, row, &responses, by, &dissent),
             Err(halt) => {
@@ -153,13 +152,21 @@ fn is_the_appliances_own(response: &Response) -> bool {
         && body.lines().next().is_some_and(|line| line.contains(": "))
 }
 
-/// The replicas that lost their voice between two looks at the status.
-fn dissent(before: &Status, after: &Status) -> String {
-    let names: Vec<&str> = after
-        .replica_names()
-        .into_iter()
-        .filter(|name| before.counter(name, "divergences") != after.counter(name, "divergences"))
-        .collect();
+/// The status once every replica has had its say, also the last.
+fn settled(appliance: &Appliance) -> CaseResult<Status> {
+    appliance.wait_status(ROW_LIMIT, "without sessions", |status| {
+        status.0["sessions_open"] == 0 && status.0["sessions_draining"] == 0
+    })
+}
+
+/// The replicas that differed in a dispute since there were `before`.
+fn dissent(status: &Status, before: u64) -> String {
+    let mut names = Vec::new();
+    for dispute in status.disputes_after(before) {
+        println!("{dispute}");
+        names.extend(dispute["replica_name"].as_str());
+    }
+    names.dedup();
     names.join(", ")
 }
 
