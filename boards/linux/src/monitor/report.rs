@@ -122,9 +122,11 @@ impl Seen<'_> {
     }
 
     fn standing(&self, service: usize, replica: usize) -> ReplicaStanding {
+        // Of two that differ nobody can say which is wrong.
+        let of_two = self.appliance.services[service].replicas.len() == 2;
         let suspect = |dispute: &Dispute| {
             usize::from(dispute.service) == service
-                && usize::from(dispute.replica) == replica
+                && (usize::from(dispute.replica) == replica || of_two)
                 && dispute.kind != DisputeKind::NoQuorum
                 && self.is_recent(dispute)
         };

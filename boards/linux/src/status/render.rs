@@ -94,7 +94,7 @@ fn state(status: &Status, service: &ServiceStatus) -> String {
         (ServiceState::Stopped, None) => "stopped".to_owned(),
         (ServiceState::Stopped, Some(number)) => {
             match status.disputes.iter().find(|dispute| dispute.number == number) {
-                Some(dispute) => format!("stopped: dispute {number}, {}", what(dispute)),
+                Some(dispute) => format!("stopped: dispute {number}, {}", what(status, dispute)),
                 None => format!("stopped: dispute {number}, no longer on record"),
             }
         }
@@ -172,23 +172,33 @@ fn disputes(out: &mut String, status: &Status) -> fmt::Result {
             dispute.service,
             dispute.session,
             dispute.session_generation,
-            what(dispute)
+            what(status, dispute)
         )?;
-        if dispute.kind == DisputeKind::NoQuorum {
+        let sides: &[_] = match (dispute.kind, other_of_two(status, dispute)) {
             // There is a record for each side.
-            hex(out, "said", &dispute.found.0)?;
-        } else {
-            hex(out, "agreed", &dispute.expected.0)?;
-            hex(out, "found", &dispute.found.0)?;
+            (DisputeKind::NoQuorum, _) => &[("said", &dispute.found)],
+            (_, Some(other)) => {
+                &[(other, &dispute.expected), (&*dispute.replica_name, &dispute.found)]
+            }
+            (_, None) => &[("agreed", &dispute.expected), ("found", &dispute.found)],
+        };
+        let width = sides.iter().map(|(side, _)| side.len()).max().unwrap_or(0);
+        for (side, shown) in sides {
+            hex(out, side, width, &shown.0)?;
         }
     }
     Ok(())
 }
 
 /// What happened, in words.
-fn what(dispute: &DisputeStatus) -> String {
+fn what(status: &Status, dispute: &DisputeStatus) -> String {
     let (name, index, offset) = (&dispute.replica_name, dispute.replica, dispute.offset);
     let who = format!("replica {name} ({index})");
+    if let Some(other) = other_of_two(status, dispute) {
+        return format!(
+            "{other} and {name} differ from byte {offset} on: nobody can say which is wrong"
+        );
+    }
     match dispute.kind {
         DisputeKind::Bytes => format!("{who} differs from byte {offset} on"),
         DisputeKind::EarlyFin => format!("{who} ended its reply at byte {offset}, others went on"),
@@ -200,9 +210,17 @@ fn what(dispute: &DisputeStatus) -> String {
     }
 }
 
-fn hex(out: &mut String, side: &str, bytes: &[u8]) -> fmt::Result {
+/// If two replicas differ in what they say, the name of the one the dispute is not recorded for.
+fn other_of_two<'a>(status: &'a Status, dispute: &DisputeStatus) -> Option<&'a str> {
+    let differ = [DisputeKind::Bytes, DisputeKind::EarlyFin, DisputeKind::LateData];
+    let service = status.services.iter().find(|service| service.name == dispute.service)?;
+    let other = service.replicas.iter().find(|replica| replica.name != dispute.replica_name)?;
+    (service.replicas.len() == 2 && differ.contains(&dispute.kind)).then_some(&*other.name)
+}
+
+fn hex(out: &mut String, side: &str, width: usize, bytes: &[u8]) -> fmt::Result {
     if bytes.is_empty() {
-        return writeln!(out, "     {side:6}  (nothing)");
+        return writeln!(out, "     {side:width$}  (nothing)");
     }
     for (line, bytes) in bytes.chunks(LINE_BYTES).enumerate() {
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x} ")).collect();
@@ -212,7 +230,7 @@ fn hex(out: &mut String, side: &str, bytes: &[u8]) -> fmt::Result {
         };
         let letters: String = bytes.iter().map(letter).collect();
         let side = if line == 0 { side } else { "" };
-        writeln!(out, "     {side:6}  {digits:48} {letters}")?;
+        writeln!(out, "     {side:width$}  {digits:48} {letters}")?;
     }
     Ok(())
 }
@@ -359,6 +377,26 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_differ_neither_is_called_wrong() {
+        let mut voter = healthy(2);
+        voter.services[0].stopped_by = Some(1);
+        voter.disputes.push(dispute(1, 0, DisputeKind::Bytes)).unwrap();
+        let status = status(2, &voter, 0);
+        shows(
+            &status,
+            &[
+                "     elm and oak differ from byte 120 on: nobody can say which is wrong",
+                "     elm  3c 21 64 6f 63 74 79 70 65 20 68 74 6d 6c 3e 0a  <!doctype html>.",
+                "     oak  3d 21 64 6f 63 74 79 70 65 20 68 74 6d 6c 3e 0a  =!doctype html>.",
+            ],
+        );
+        let suspect = |replica: &crate::status::model::ReplicaStatus| {
+            replica.state == ReplicaStanding::Suspect
+        };
+        assert!(status.services[0].replicas.iter().all(suspect));
+    }
+
+    #[test]
     fn the_fullest_status_is_readable() {
         let (appliance, voter, network) = fullest();
         let seen = Seen {
@@ -371,7 +409,7 @@ mod tests {
         let text = text(&seen.status());
         assert!(text.contains("disputes, the last 5 of "), "{text}");
         assert!(text.contains(" 2106-02-07T06:28:15Z "), "{text}");
-        assert!(text.contains("\n     said    d0 d1 "), "{text}");
+        assert!(text.contains("\n     said  d0 d1 "), "{text}");
     }
 
     #[test]
