@@ -102,35 +102,23 @@ impl<'m> Bytes<'m> {
             }
             word += 1;
         }
-        let words = &self.words[word..];
-        let mut at = 0;
-        // Four words at a time while they are equal; the differing word is then among the next four.
-        let mut differs = [0; 4];
-        for (words, bytes) in words.chunks_exact(4).zip(rest.chunks_exact(4 * WORD_BYTES)) {
-            for (difference, (word, bytes)) in
-                differs.iter_mut().zip(words.iter().zip(bytes.chunks_exact(WORD_BYTES)))
-            {
-                *difference = word.load(Ordering::Relaxed) ^ word_of(bytes);
+        let mut pieces = rest.chunks_exact(WORD_BYTES);
+        let mut same = head;
+        for (piece, word) in (&mut pieces).zip(&self.words[word..]) {
+            let difference = word.load(Ordering::Relaxed) ^ word_of(piece);
+            if difference != 0 {
+                // In memory order the first byte is the least significant one of `to_le`.
+                return same + difference.to_le().trailing_zeros() as usize / 8;
             }
-            if differs[0] | differs[1] | differs[2] | differs[3] != 0 {
-                break;
-            }
-            at += 4;
+            same += WORD_BYTES;
         }
-        if let Some(which) = differs.iter().position(|difference| *difference != 0) {
-            // In memory order the first byte is the least significant one of `to_le`.
-            let same = differs[which].to_le().trailing_zeros() as usize / 8;
-            return head + (at + which) * WORD_BYTES + same;
+        let tail = pieces.remainder();
+        if !tail.is_empty() {
+            let last = word + rest.len() / WORD_BYTES;
+            let bytes = self.words[last].load(Ordering::Relaxed).to_ne_bytes();
+            same += equal_bytes(&bytes, tail);
         }
-        for (word, bytes) in words[at..].iter().zip(rest[at * WORD_BYTES..].chunks(WORD_BYTES)) {
-            let found = word.load(Ordering::Relaxed).to_ne_bytes();
-            let same = equal_bytes(&found, bytes);
-            if same < bytes.len() {
-                return head + at * WORD_BYTES + same;
-            }
-            at += 1;
-        }
-        len
+        same
     }
 }
 

@@ -1,27 +1,32 @@
-//! How fast the voter's core is: the same 64 MiB from three replicas, through the vote and through a
-//! plain loop that copies one stream and compares two. Interleaved, median of seven.
+//! How fast the voter's core is: the same 64 MiB from three replicas, through the vote and through plain
+//! loops that copy one stream and compare two. Interleaved, median of seven.
 //!
 //! `cargo run --release -p pd-voter --example core_bench`
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pd_voter::session::GEOMETRY;
 use pd_voter::slot::Slot;
 use pd_voter::vote::{Findings, Vote};
 use resh_channel::memory::{AtomicU64, Bytes, WORD_BYTES, copy_in};
 use resh_channel::window::{SLOT_BYTES, WINDOW_BYTES};
+use rustix::time::{ClockId, clock_gettime};
 
 const TOTAL_BYTES: usize = 64 << 20;
 /// The part of a reply ring that is in use when a session runs at its credit.
 const STREAM_BYTES: usize = 256 << 10;
 const ROUNDS: usize = 7;
 
-/// Seconds of `work`.
+/// Seconds of processor time that `work` takes.
 fn seconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let now = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let start = now();
     work();
-    start.elapsed().as_secs_f64()
+    now() - start
 }
 
 /// The three streams, each in shared memory of its own.
@@ -45,6 +50,49 @@ fn vote(streams: &Streams, region: &mut [u8], record_bytes: usize) {
     assert!(findings.is_empty());
 }
 
+/// Copies a record from shared memory.
+fn copy(record: &[AtomicU64], to: &mut [u8]) {
+    for (to, word) in to.chunks_exact_mut(WORD_BYTES).zip(record) {
+        to.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    }
+}
+
+/// Compares a record in shared memory.
+fn compare(record: &[AtomicU64], with: &[u8]) {
+    for (with, word) in with.chunks_exact(WORD_BYTES).zip(record) {
+        assert!(*with == word.load(Relaxed).to_ne_bytes());
+    }
+}
+
+/// A plain loop over the same shared memory: one record after the other.
+fn records(streams: &Streams, region: &mut [u8], record_bytes: usize) {
+    for position in (0..TOTAL_BYTES).step_by(record_bytes) {
+        let first = position % STREAM_BYTES / WORD_BYTES;
+        let window = &mut region[position % WINDOW_BYTES..][..record_bytes];
+        let [a, b, c] =
+            streams.each_ref().map(|words| &words[first..][..record_bytes / WORD_BYTES]);
+        copy(a, window);
+        compare(b, window);
+        compare(c, window);
+    }
+}
+
+/// The same with all three at once, as no voter can have them.
+fn at_once(streams: &Streams, region: &mut [u8], record_bytes: usize) {
+    for position in (0..TOTAL_BYTES).step_by(record_bytes) {
+        let first = position % STREAM_BYTES / WORD_BYTES;
+        let window = &mut region[position % WINDOW_BYTES..][..record_bytes];
+        let [a, b, c] =
+            streams.each_ref().map(|words| &words[first..][..record_bytes / WORD_BYTES]);
+        for (((to, a), b), c) in window.chunks_exact_mut(WORD_BYTES).zip(a).zip(b).zip(c) {
+            let a = a.load(Relaxed);
+            to.copy_from_slice(&a.to_ne_bytes());
+            assert!(a == b.load(Relaxed) && a == c.load(Relaxed));
+        }
+    }
+}
+
+/// The same from ordinary memory, with `memcpy` and `memcmp`.
 fn plain(streams: &[Vec<u8>; 3], region: &mut [u8], record_bytes: usize) {
     for position in (0..TOTAL_BYTES).step_by(record_bytes) {
         let first = position % STREAM_BYTES;
@@ -73,19 +121,21 @@ fn main() {
     let streams = [shared(), shared(), shared()];
     let copies = [bytes.clone(), bytes.clone(), bytes.clone()];
     let mut region = vec![0; SLOT_BYTES];
-    println!("record     vote   plain loop   ratio   (GB/s of agreed bytes, median of {ROUNDS})");
+    println!("GB/s of agreed bytes, median of {ROUNDS}, and the vote's share of it");
+    println!("record     vote   record by record   all at once    memcpy, memcmp");
     for record_bytes in [1 << 10, 4 << 10, 32 << 10] {
-        let (mut votes, mut plains) = (Vec::new(), Vec::new());
+        let mut times = [const { Vec::new() }; 4];
         for _ in 0..ROUNDS {
-            votes.push(seconds(|| vote(&streams, &mut region, record_bytes)));
-            plains.push(seconds(|| plain(&copies, &mut region, record_bytes)));
+            times[0].push(seconds(|| vote(&streams, &mut region, record_bytes)));
+            times[1].push(seconds(|| records(&streams, &mut region, record_bytes)));
+            times[2].push(seconds(|| at_once(&streams, &mut region, record_bytes)));
+            times[3].push(seconds(|| plain(&copies, &mut region, record_bytes)));
         }
-        let gigabytes = TOTAL_BYTES as f64 / 1e9;
-        let (vote_rate, plain_rate) = (gigabytes / median(votes), gigabytes / median(plains));
-        println!(
-            "{:>4} KiB {vote_rate:>6.2} {plain_rate:>12.2} {:>7.2}",
-            record_bytes >> 10,
-            vote_rate / plain_rate
-        );
+        let [vote, others @ ..] = times.map(|times| TOTAL_BYTES as f64 / 1e9 / median(times));
+        print!("{:>2} KiB   {vote:>6.2}     ", record_bytes >> 10);
+        for other in others {
+            print!("{other:>6.2} {:>4.0} %    ", 100.0 * vote / other);
+        }
+        println!();
     }
 }
