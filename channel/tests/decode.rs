@@ -15,7 +15,7 @@ const HEADER: usize = 3;
 /// The header's layout, written down a second time.
 fn by_hand(bytes: &[u8; 24]) -> Option<(Message, usize)> {
     let field = |at: usize, len: usize| {
-        bytes[at..at + len].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        bytes[at..at + len].iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte))
     };
     let kind = match bytes[4] {
         1 => Kind::Open,

@@ -48,7 +48,7 @@ fn first_word(rng: &mut Rng) -> u64 {
         4 => rng.below(MAX_PAYLOAD_BYTES as u64),
         _ => rng.next() & 0xffff_ffff,
     };
-    if rng.below(6) == 0 { PAD } else { kind << 32 | len }
+    if rng.below(6) == 0 { PAD } else { (kind << 32) | len }
 }
 
 /// Scribbles on a ring as its producer may.
@@ -75,7 +75,7 @@ fn entice(rng: &mut Rng, ring: &[AtomicU64], near: u64) {
         set(ring, DATA_WORD, if rng.below(2) == 0 { PAD } else { (Kind::Fin as u64) << 32 });
         set(ring, HEAD, near.wrapping_add(to_end + 3 * rng.below(2)));
     } else {
-        set(ring, DATA_WORD + index as usize, (Kind::Data as u64) << 32 | words * 8);
+        set(ring, DATA_WORD + index as usize, ((Kind::Data as u64) << 32) | (words * 8));
         set(ring, HEAD, near.wrapping_add(3 + words));
     }
 }
@@ -133,7 +133,7 @@ fn a_consumer_survives_any_producer() {
 fn a_successor_is_heard_after_any_producer() {
     let (ring, cursor) = (ring(), cursor());
     for seed in 0..3_000 {
-        let mut rng = Rng(0x0dead << 20 | seed);
+        let mut rng = Rng((0xdead << 20) | seed);
         let mut consumer = Consumer::new(&ring, &cursor, rng.below(1 << 30)).unwrap();
         set(&ring, HEAD, consumer.tail());
         for _ in 0..rng.below(10) {
@@ -162,7 +162,7 @@ fn a_successor_is_heard_after_any_producer() {
 fn a_reader_suffers_nothing_from_the_others() {
     let mut accused = 0;
     for seed in 0..300 {
-        let mut rng = Rng(0xbad << 20 | seed);
+        let mut rng = Rng((0xbad << 20) | seed);
         let ring = ring();
         let cursors = [cursor(), cursor(), cursor()];
         let mut producer = Producer::new(&ring, 0).unwrap();

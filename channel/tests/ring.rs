@@ -411,10 +411,10 @@ fn a_record_that_runs_over_the_end_is_reported() {
     let mut consumer = Consumer::new(&ring, &cursor, 0).unwrap();
     move_to_end(&mut producer, &mut consumer, 10);
     let last = DATA_WORD + CAPACITY - 10;
-    set(&ring, last, (Kind::Data as u64) << 32 | 57);
+    set(&ring, last, ((Kind::Data as u64) << 32) | 57);
     set(&ring, HEAD, producer.head() + 100);
     assert_eq!(consumer.peek().err(), Some(Violation::Length));
-    set(&ring, last, (Kind::Data as u64) << 32 | 56);
+    set(&ring, last, ((Kind::Data as u64) << 32) | 56);
     assert_eq!(take(&mut consumer).unwrap().1.len(), 56);
     // Padding that reaches past what was published.
     let mut consumer = Consumer::new(&ring, &cursor, producer.head()).unwrap();
