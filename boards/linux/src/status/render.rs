@@ -183,8 +183,11 @@ fn disputes(out: &mut String, status: &Status) -> fmt::Result {
             (_, None) => &[("agreed", &dispute.expected), ("found", &dispute.found)],
         };
         let width = sides.iter().map(|(side, _)| side.len()).max().unwrap_or(0);
-        for (side, shown) in sides {
-            hex(out, side, width, &shown.0)?;
+        // A laggard that is evicted between two messages says nothing, and neither does anybody else.
+        if sides.iter().any(|(_, shown)| !shown.0.is_empty()) {
+            for (side, shown) in sides {
+                hex(out, side, width, &shown.0)?;
+            }
         }
     }
     Ok(())
