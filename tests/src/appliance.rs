@@ -217,6 +217,16 @@ impl Appliance {
         process::output(&mut command).map(|_| ())
     }
 
+    /// The status once no session is left, so that every replica has had its say.
+    ///
+    /// # Errors
+    /// If sessions do not end.
+    pub fn settled(&self) -> CaseResult<Status> {
+        self.wait_status(Duration::from_secs(30), "without sessions", |status| {
+            status.0["sessions_open"] == 0 && status.0["sessions_draining"] == 0
+        })
+    }
+
     /// Waits until `wanted` holds of the status.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ impl Shop {
 
     /// Afterwards all replicas vote, and none was out of step.
     fn nobody_differed(&self) -> CaseResult {
-        let status = self.appliance.status()?;
+        let status = self.appliance.settled()?;
         ensure!(status.all_voting(), "a replica lost its vote: {:#}", status.0);
         ensure!(status.total("divergences") == 0, "replicas differed: {:#}", status.0);
         Ok(())

@@ -42,7 +42,7 @@ pub(crate) fn every_request_is_answered(context: &Context) -> CaseResult {
     for row in &rows {
         let disputes_before = appliance.status()?.disputes_total();
         let outcome = ask(&appliance, row);
-        let dissent = dissent(&settled(&appliance)?, disputes_before);
+        let dissent = dissent(&appliance.settled()?, disputes_before);
         match outcome.and_then(|responses| judge(row, &responses).map(|by| (responses, by))) {
             Ok((responses, by)) => add_line(&mut table, row, &responses, by, &dissent),
             Err(halt) => {
@@ -150,13 +150,6 @@ fn is_the_appliances_own(response: &Response) -> bool {
     response.status >= 400
         && body.starts_with(&format!("{} ", response.status))
         && body.lines().next().is_some_and(|line| line.contains(": "))
-}
-
-/// The status once every replica has had its say, also the last.
-fn settled(appliance: &Appliance) -> CaseResult<Status> {
-    appliance.wait_status(ROW_LIMIT, "without sessions", |status| {
-        status.0["sessions_open"] == 0 && status.0["sessions_draining"] == 0
-    })
 }
 
 /// The replicas that differed in a dispute since there were `before`.

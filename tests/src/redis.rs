@@ -39,7 +39,7 @@ impl Cache {
 
     /// All replicas vote, agreed all the time, and hold the same data.
     fn nobody_differed(&self) -> CaseResult {
-        let status = self.appliance.status()?;
+        let status = self.appliance.settled()?;
         ensure!(status.all_voting(), "a replica lost its vote: {:#}", status.0);
         ensure!(status.total("divergences") == 0, "replicas differed: {:#}", status.0);
         let held = |server: &Server| self.cli(server.address, &["DEBUG", "DIGEST"]);
@@ -131,7 +131,7 @@ pub(crate) fn echo(context: &Context) -> CaseResult {
             Err(_) => Err("a client panicked".to_owned().into()),
         })
     })?;
-    let status = appliance.status()?;
+    let status = appliance.settled()?;
     ensure!(status.all_voting(), "a replica lost its vote: {:#}", status.0);
     ensure!(status.total("divergences") == 0, "replicas differed: {:#}", status.0);
     println!("note: {SESSIONS} sessions of {BYTES} bytes came back whole");

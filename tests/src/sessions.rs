@@ -31,15 +31,6 @@ impl Echo {
         let appliance = Appliance::run(&context.dir, &config)?;
         Ok(Echo { appliance, _servers: servers })
     }
-
-    /// Waits until no session is left.
-    fn drained(&self) -> CaseResult {
-        self.appliance
-            .wait_status(Duration::from_secs(20), "without sessions", |status| {
-                status.0["sessions_open"] == 0 && status.0["sessions_draining"] == 0
-            })
-            .map(|_| ())
-    }
 }
 
 /// Sends `bytes` and wants the same back.
@@ -69,7 +60,7 @@ pub(crate) fn a_thousand_at_once(context: &Context) -> CaseResult {
     ensure!(status.0["sessions_open"] == SESSIONS, "open: {}", status.0["sessions_open"]);
     ensure!(status.all_voting(), "a replica lost its vote: {:#}", status.0);
     drop(streams);
-    echo.drained()
+    echo.appliance.settled().map(|_| ())
 }
 
 /// A client that never reads and one that sends a byte a second cost the others nothing.
@@ -141,13 +132,14 @@ pub(crate) fn beyond_the_limit(context: &Context) -> CaseResult {
             started.elapsed()
         );
     }
-    let status = echo.appliance.status()?;
-    ensure!(status.0["network"]["refused"].as_u64() >= Some(50), "uncounted: {:#}", status.0);
+    echo.appliance.wait_status(Duration::from_secs(5), "counting 50 refusals", |status| {
+        status.0["network"]["refused"].as_u64() >= Some(50)
+    })?;
     for stream in &mut streams {
         echoes(stream, b"still mine")?;
     }
     drop(streams);
-    echo.drained()?;
+    echo.appliance.settled()?;
     echoes(&mut net::connect(address, PATIENCE)?, b"my turn")
 }
 
@@ -160,10 +152,10 @@ pub(crate) fn churn(context: &Context) -> CaseResult {
     let pid = echo.appliance.process.pid();
     // A first round, in which every session index and buffer is used once.
     churn_for(address, context.seed, CLIENTS, duration(60) / 6)?;
-    echo.drained()?;
+    echo.appliance.settled()?;
     let before = (tree_descriptors(pid), tree_memory_kib(pid));
     let sessions = churn_for(address, context.seed + 1, CLIENTS, duration(60))?;
-    echo.drained()?;
+    echo.appliance.settled()?;
     let descriptors = resh_tests::process::wait_until(PATIENCE, || {
         let now = tree_descriptors(pid);
         (now <= before.0).then_some(now)
