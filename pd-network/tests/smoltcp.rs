@@ -100,6 +100,9 @@ struct Link<'m> {
     sockets: SocketSet<'static>,
     clients: Vec<Client>,
     faults: Faults,
+    /// While nothing happens, go to when something will.
+    skips: bool,
+    quiet: u64,
     rng: Rng,
     steps: u64,
     now_ms: u64,
@@ -168,6 +171,8 @@ impl<'m> Link<'m> {
             sockets: SocketSet::new(Vec::new()),
             clients: Vec::new(),
             faults: Faults::default(),
+            skips: false,
+            quiet: 0,
             rng: Rng::new(seed ^ 0xf00d),
             steps: 0,
             now_ms: 0,
@@ -259,7 +264,16 @@ impl<'m> World<'m> for Link<'m> {
 
     fn step(&mut self) {
         self.steps += 1;
-        self.now_ms = self.now_ms.max(self.steps / STEPS_PER_MS);
+        self.now_ms += u64::from(self.steps.is_multiple_of(STEPS_PER_MS));
+        self.quiet += 1;
+        if self.skips && self.quiet > 2 * STEPS_PER_MS {
+            let now = Instant::from_millis(self.now_ms as i64);
+            let theirs =
+                self.interface.poll_at(now, &self.sockets).map(|at| at.total_millis() as u64);
+            let due_ms = [theirs, self.network.deadline_ms()].into_iter().flatten().min();
+            self.now_ms = self.now_ms.max(due_ms.unwrap_or(0));
+            self.quiet = 0;
+        }
         for client in &mut self.clients {
             let socket: &mut tcp::Socket<'_> = self.sockets.get_mut(client.handle);
             if client.finishes && socket.state() != State::SynSent {
@@ -275,6 +289,7 @@ impl<'m> World<'m> for Link<'m> {
         let frames = !self.network.stack().device().incoming.is_empty();
         let due = self.network.deadline_ms().is_some_and(|at_ms| at_ms <= self.now_ms);
         if self.network_awake || frames || due {
+            self.quiet = if frames { 0 } else { self.quiet };
             let turn = self.network.turn(self.now_ms).expect("the voter keeps the rules");
             self.voter_awake |= turn.notify;
             self.network_awake = turn.busy || !self.network.sleep().unwrap();
@@ -440,8 +455,12 @@ fn config(cases: u32) -> ProptestConfig {
 
 fn faults() -> impl Strategy<Value = Faults> {
     let often = || prop_oneof![Just(0), 5..100usize];
-    (often(), often(), often(), often())
-        .prop_map(|(lose, double, reorder, corrupt)| Faults { lose, double, reorder, corrupt })
+    (often(), often(), often(), often()).prop_map(|(lose, double, reorder, corrupt)| Faults {
+        lose,
+        double,
+        reorder,
+        corrupt,
+    })
 }
 
 proptest! {
@@ -453,6 +472,7 @@ proptest! {
         let memory = Memory::new(SLOTS);
         let mut world = Link::new(&memory, seed, if v6 { V6 } else { V4 }, 600_000);
         world.faults = faults;
+        world.skips = true;
         suite::echo(&mut world, &mut Rng::new(seed), seed >> 32, len);
     }
 

@@ -7,6 +7,9 @@
 mod flow;
 mod seats;
 
+/// For implementations of [`Frames`]: the version in use.
+pub use smoltcp;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -34,6 +37,12 @@ const FLUSH_ROUNDS: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection's client may leave what we sent unacknowledged.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long an acknowledgement waits for a reply to go with.
+const ACK_DELAY: Duration = Duration::from_millis(10);
+/// Bytes received at once that are rather part of a long stream than a request: the client may not send
+/// more until they are acknowledged.
+const STREAM_BYTES: usize = 2 * 1460;
 
 /// A network interface that shows a frame before it hands it over.
 pub trait Frames: Device {
@@ -193,6 +202,7 @@ impl<D: Frames> SmoltcpStack<D> {
         let socket = self.seats.socket(seat)?;
         socket.set_timeout(Some(HANDSHAKE));
         socket.set_nagle_enabled(false);
+        socket.set_ack_delay(None);
         // Afresh: what it learned of another client's network is of no use.
         socket.set_congestion_control(CongestionControl::Reno);
         if socket.listen(endpoint).is_err() {
@@ -402,7 +412,12 @@ impl<D: Frames> Stack for SmoltcpStack<D> {
         });
         let received = match copied {
             Ok(0) => return Received::Nothing,
-            Ok(len) => Received::Bytes { len, more: socket.can_recv() || !socket.may_recv() },
+            Ok(len) => {
+                if len >= STREAM_BYTES {
+                    socket.set_ack_delay(None);
+                }
+                Received::Bytes { len, more: socket.can_recv() || !socket.may_recv() }
+            }
             Err(RecvError::Finished) => Received::End,
             Err(RecvError::InvalidState) => Received::Gone,
         };
@@ -426,6 +441,8 @@ impl<D: Frames> Stack for SmoltcpStack<D> {
                 Err(_) => return Sent::Gone,
             }
         }
+        // It answers: what comes next is likely to be answered too.
+        socket.set_ack_delay(Some(ACK_DELAY));
         self.touch(seat);
         Sent::Bytes(sent)
     }
