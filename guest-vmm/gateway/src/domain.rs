@@ -7,7 +7,7 @@ use resh_channel::memory::{Bytes, Ordering};
 use sel4_microkit::{Channel, ChannelSet, Handler, NotGranted, now_ms, region, set_deadline};
 
 use crate::upstream::Upstream;
-use crate::{Broken, Gateway, Rings};
+use crate::{Broken, Gateway, Rings, SLOTS};
 
 /// The channel to the voter.
 const VOTER: Channel = Channel::new(0);
@@ -82,7 +82,7 @@ pub fn start<U: Upstream>(upstream: U) -> Result<impl Handler<Error = Broken>, I
         reply_ring: region("reply_ring")?,
         reply_cursor: region("reply_cursor")?,
     };
-    Gateway::new(&appliance, replica, generation, rings, upstream)
+    Gateway::new(&appliance, replica, generation, SLOTS, rings, upstream)
         .map(|gateway| Domain { gateway })
         .map_err(InitError::Broken)
 }

@@ -15,7 +15,7 @@ use crate::queue::Queue;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Event, Opening, Upstream};
-use crate::{Broken, SLOTS, canonical, raw};
+use crate::{Broken, canonical, raw};
 
 /// How often we look whether the voter lets us in, in milliseconds.
 const JOIN_LOOK_MS: u64 = 5;
@@ -70,8 +70,8 @@ pub struct Gateway<'m, U> {
 }
 
 impl<'m, U: Upstream> Gateway<'m, U> {
-    /// The gateway of `replica` in the domain's life number `generation`. Allocates all it will ever need,
-    /// and touches no ring before its first [`round`](Self::round).
+    /// The gateway of `replica` in the domain's life number `generation`, for session indices below `slots`.
+    /// Allocates all it will ever need, and touches no ring before its first [`round`](Self::round).
     ///
     /// # Errors
     /// [`Broken::Regions`] if a region is too small.
@@ -79,6 +79,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         appliance: &Appliance,
         replica: usize,
         generation: u64,
+        slots: usize,
         rings: Rings<'m>,
         upstream: U,
     ) -> Result<Self, Broken> {
@@ -87,7 +88,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             .iter()
             .map(|service| (replica < service.replicas.len()).then_some(service.protocol))
             .collect();
-        let spares = canonical::spares(appliance, replica, SLOTS);
+        let spares = canonical::spares(appliance, replica, slots);
         let download_bytes = if spares.iter().all(Vec::is_empty) { 0 } else { SCRATCH_BYTES };
         if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
             return Err(Broken::Regions);
@@ -102,9 +103,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             upstream,
             replies: None,
             broadcast: None,
-            sessions: (0..SLOTS).map(|_| Session::vacant(download_bytes)).collect(),
-            ready: Queue::new(SLOTS),
-            connecting: Queue::new(SLOTS),
+            sessions: (0..slots).map(|_| Session::vacant(download_bytes)).collect(),
+            ready: Queue::new(slots),
+            connecting: Queue::new(slots),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
         })
     }
