@@ -138,6 +138,16 @@ impl<'m> Voter<'m> {
         written
     }
 
+    /// Asks for a signal when the broadcast ring has room. True if there is none.
+    pub(crate) fn wait_for_room(&mut self) -> bool {
+        self.broadcast.arm(5000).unwrap()
+    }
+
+    /// Whether the gateway has signalled us since we last read to the end.
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.awake
+    }
+
     /// Opens a session in which the gateway's replica takes part.
     pub(crate) fn open(&mut self, id: SessionId, service: u8) -> bool {
         let open = Message::new(Kind::Open, id).arg(service).at(1 << REPLICA);
