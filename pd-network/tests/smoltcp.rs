@@ -181,6 +181,20 @@ impl<'m> Link<'m> {
         }
     }
 
+    /// A client at a port of its own choice.
+    fn connect_from(&mut self, port: u16) -> usize {
+        let buffer = || tcp::SocketBuffer::new(vec![0; 64 * 1024]);
+        let mut socket = tcp::Socket::new(buffer(), buffer());
+        socket.set_nagle_enabled(false);
+        socket
+            .connect(self.interface.context(), (self.server, 80), port)
+            .expect("the port is free");
+        let address = SocketAddr::new(self.interface.ip_addrs()[0].address().into(), port);
+        let handle = self.sockets.add(socket);
+        self.clients.push(Client { handle, address, finishes: false });
+        self.clients.len() - 1
+    }
+
     fn socket(&mut self, client: usize) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.clients[client].handle)
     }
@@ -217,18 +231,7 @@ impl<'m> Link<'m> {
 
 impl<'m> World<'m> for Link<'m> {
     fn connect(&mut self, _: usize) -> usize {
-        let buffer = || tcp::SocketBuffer::new(vec![0; 64 * 1024]);
-        let mut socket = tcp::Socket::new(buffer(), buffer());
-        socket.set_nagle_enabled(false);
-        let number = self.clients.len();
-        let port = 40_000 + number as u16;
-        socket
-            .connect(self.interface.context(), (self.server, 80), port)
-            .expect("the port is free");
-        let address = SocketAddr::new(self.interface.ip_addrs()[0].address().into(), port);
-        let handle = self.sockets.add(socket);
-        self.clients.push(Client { handle, address, finishes: false });
-        number
+        self.connect_from(40_000 + self.clients.len() as u16)
     }
 
     fn address(&mut self, client: usize) -> SocketAddr {
@@ -414,17 +417,44 @@ fn closed_port() {
 #[test]
 fn handshake_flood() {
     link(|w| {
-        for _ in 0..2_000 {
-            let client = w.connect(0);
+        // The neighbours know each other.
+        suite::echo(w, &mut Rng::new(4), 4, 10);
+        let before = w.clients.len();
+        let mut most = 0;
+        for port in 1_000..3_000 {
+            w.connect_from(port);
             w.step();
             // Gone without a word: the SYN is under way, and what it is answered finds nobody.
+            w.port.incoming.clear();
             let handle = w.clients.pop().expect("just made").handle;
             w.sockets.remove(handle);
-            assert_eq!(client, 0);
-            w.port.incoming.clear();
+            most = most.max(w.network.stack().sockets_in_use());
         }
+        assert_eq!(w.clients.len(), before);
+        assert!(most > 200, "{most}: the test shows nothing");
         suite::echo(w, &mut Rng::new(4), 4, 10_000);
     });
+}
+
+/// A connection may be silent for as long as the configuration says.
+#[test]
+fn long_silence() {
+    let memory = Memory::new(SLOTS);
+    let mut world = Link::new(&memory, 5, V4, 1_000_000);
+    let w = &mut world;
+    w.voter().services = vec![common::voter::Service::Echo];
+    let client = w.connect(0);
+    for round in 0..3 {
+        w.pass(100);
+        assert_eq!(w.send(client, b"x"), 1, "round {round}");
+        w.pass(100);
+        assert_eq!(w.receive(client, &mut Vec::new(), 1), Seen::Open);
+        w.pass(200_000);
+    }
+    w.finish(client);
+    w.pass(1_000);
+    assert_eq!(w.receive(client, &mut Vec::new(), 1), Seen::End);
+    assert_eq!((w.stats().open, w.stats().resets), (0, 0));
 }
 
 /// The same client port again, while its last connection is in TIME-WAIT here.

@@ -33,10 +33,12 @@ const SPARE_SEATS: u16 = 256;
 const POLL_FRAMES: usize = 128;
 /// Rounds in which each socket of a shard may send a segment, in one flush.
 const FLUSH_ROUNDS: usize = 64;
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a connection's client may leave what we sent unacknowledged.
-const SILENCE: Duration = Duration::from_secs(60);
+/// How long a handshake may take, in milliseconds.
+const HANDSHAKE_MS: u64 = 10_000;
+/// How long a connection that was given up may take to end, in milliseconds.
+const CLOSING_MS: u64 = 60_000;
+/// How often these are looked at, in milliseconds.
+const SWEEP_MS: u64 = 1_000;
 
 /// How long an acknowledgement waits for a reply to go with.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -100,6 +102,8 @@ pub struct SmoltcpStack<D> {
     due_ms: [u64; SHARDS],
     /// There may be more frames.
     more: bool,
+    now_ms: u64,
+    sweep_ms: u64,
 }
 
 /// The bit of a shard. There are as many as bits.
@@ -171,6 +175,8 @@ impl<D: Frames> SmoltcpStack<D> {
             dirty: 0,
             due_ms: [u64::MAX; SHARDS],
             more: false,
+            now_ms: 0,
+            sweep_ms: 0,
         })
     }
 
@@ -197,10 +203,9 @@ impl<D: Frames> SmoltcpStack<D> {
             }
             self.seats.recycle(seat);
         }
-        let seat = self.seats.place(shard, flow.client, service)?;
+        let seat = self.seats.place(shard, flow.client, service, self.now_ms)?;
         let endpoint = self.services[usize::from(service)];
         let socket = self.seats.socket(seat)?;
-        socket.set_timeout(Some(HANDSHAKE));
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
         // Afresh: what it learned of another client's network is of no use.
@@ -248,13 +253,13 @@ impl<D: Frames> SmoltcpStack<D> {
         match usage {
             Use::Idle => return None,
             Use::Opening => match state {
-                State::Listen | State::SynReceived => {}
+                State::SynReceived => {}
                 State::Established | State::CloseWait => {
-                    socket.set_timeout(Some(SILENCE));
                     self.seats.opened(seat);
                     self.seats.set_usage(seat, Use::Waiting);
                     self.arrived.push_back(seat);
                 }
+                // Reset: it listens again, or is closed.
                 _ => {
                     self.seats.recycle(seat);
                     return None;
@@ -314,6 +319,7 @@ impl<D: Frames> SmoltcpStack<D> {
     fn give_up(&mut self, seat: Seat, abort: bool) {
         self.touch(seat);
         self.seats.set_usage(seat, Use::Closing);
+        self.seats.began(seat, self.now_ms);
         if let Some(socket) = self.seats.socket(seat) {
             if abort {
                 socket.abort();
@@ -325,6 +331,20 @@ impl<D: Frames> SmoltcpStack<D> {
         self.seats.wake(seat);
     }
 
+    /// Takes out the sockets of clients that went away in a handshake, or while we end a connection.
+    fn sweep(&mut self) {
+        for seat in 0..self.seats.len() {
+            let limit_ms = match self.seats.usage(seat) {
+                Use::Opening => HANDSHAKE_MS,
+                Use::Closing => CLOSING_MS,
+                _ => continue,
+            };
+            if self.now_ms.saturating_sub(self.seats.since_ms(seat)) >= limit_ms {
+                self.seats.recycle(seat);
+            }
+        }
+    }
+
     fn seat(&self, conn: Conn) -> Option<Seat> {
         self.conns[usize::from(conn)]
     }
@@ -333,6 +353,11 @@ impl<D: Frames> SmoltcpStack<D> {
 impl<D: Frames> Stack for SmoltcpStack<D> {
     fn poll(&mut self, now_ms: u64) {
         let now = instant(now_ms);
+        self.now_ms = now_ms;
+        if now_ms >= self.sweep_ms {
+            self.sweep_ms = now_ms + SWEEP_MS;
+            self.sweep();
+        }
         for (shard, due_ms) in self.due_ms.iter().enumerate() {
             if *due_ms <= now_ms {
                 self.dirty |= bit(shard);
@@ -376,7 +401,9 @@ impl<D: Frames> Stack for SmoltcpStack<D> {
         if self.more || self.seats.any_woken() {
             return Some(0);
         }
-        self.due_ms.iter().copied().min().filter(|due_ms| *due_ms != u64::MAX)
+        let sweep_ms = if self.seats.in_use() > 0 { self.sweep_ms } else { u64::MAX };
+        let due_ms = self.due_ms.iter().copied().fold(sweep_ms, u64::min);
+        (due_ms != u64::MAX).then_some(due_ms)
     }
 
     fn next_event(&mut self) -> Option<Event> {

@@ -59,6 +59,8 @@ struct State {
     place: Option<Place>,
     service: u8,
     client: SocketAddr,
+    /// When the handshake began, or the connection was given up.
+    since_ms: u64,
 }
 
 /// Bits of the seats in which something happened.
@@ -121,7 +123,8 @@ impl Seats {
             time_wait: VecDeque::with_capacity(SHARD_TIME_WAITS + 1),
         };
         let nobody = SocketAddr::from(([0; 4], 0));
-        let state = || State { usage: Use::Idle, place: None, service: 0, client: nobody };
+        let state =
+            || State { usage: Use::Idle, place: None, service: 0, client: nobody, since_ms: 0 };
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             states: (0..count).map(|_| state()).collect(),
@@ -158,6 +161,19 @@ impl Seats {
         self.states[usize::from(seat)].usage = usage;
     }
 
+    /// Number of seats.
+    pub(super) fn len(&self) -> Seat {
+        self.states.len() as Seat
+    }
+
+    pub(super) fn began(&mut self, seat: Seat, now_ms: u64) {
+        self.states[usize::from(seat)].since_ms = now_ms;
+    }
+
+    pub(super) fn since_ms(&self, seat: Seat) -> u64 {
+        self.states[usize::from(seat)].since_ms
+    }
+
     /// The socket of a seat that is in a shard.
     pub(super) fn socket(&mut self, seat: Seat) -> Option<&mut tcp::Socket<'static>> {
         let place = self.states[usize::from(seat)].place?;
@@ -174,7 +190,13 @@ impl Seats {
 
     /// Puts a socket into `shard` for a client that is about to connect. If all are in use, the oldest
     /// in TIME-WAIT of the shard gives way, or the oldest handshake.
-    pub(super) fn place(&mut self, shard: usize, client: SocketAddr, service: u8) -> Option<Seat> {
+    pub(super) fn place(
+        &mut self,
+        shard: usize,
+        client: SocketAddr,
+        service: u8,
+        now_ms: u64,
+    ) -> Option<Seat> {
         if self.shards[shard].seats.len() >= SHARD_SEATS || self.idle.is_empty() {
             let oldest = self.shards[shard].time_wait.front().copied();
             let oldest = oldest.or_else(|| self.oldest_handshake(shard));
@@ -191,8 +213,13 @@ impl Seats {
         if self.opening.len() < self.states.len() {
             self.opening.push_back(seat);
         }
-        self.states[usize::from(seat)] =
-            State { usage: Use::Opening, place: Some(Place { shard, handle }), service, client };
+        self.states[usize::from(seat)] = State {
+            usage: Use::Opening,
+            place: Some(Place { shard, handle }),
+            service,
+            client,
+            since_ms: now_ms,
+        };
         Some(seat)
     }
 
