@@ -99,3 +99,41 @@ fn copy(mut from: TcpStream, mut to: TcpStream, bytes_per_s: Option<usize>) {
     }
     let _ = to.shutdown(Shutdown::Write);
 }
+
+/// A web server whose answers have no `Date` and so are the same byte for byte at all times, as a vote on raw
+/// bytes needs. It knows two paths: `/1k` and `/64m`.
+///
+/// # Errors
+/// If no port is free.
+pub fn dateless_web_server() -> io::Result<TcpServer> {
+    let answers = [1 << 10, 64 << 20].map(|length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let mut answer = head.into_bytes();
+        answer.extend((0..length).map(|at| (at ^ (at >> 8)) as u8));
+        answer
+    });
+    TcpServer::start(move |stream| {
+        let _ = serve_dateless(stream, &answers);
+    })
+}
+
+fn serve_dateless(mut stream: TcpStream, [small, large]: &[Vec<u8>; 2]) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        request.extend_from_slice(&buffer[..count]);
+        while let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head: Vec<u8> = request.drain(..end + 4).collect();
+            stream.write_all(if head.starts_with(b"GET /64m ") { large } else { small })?;
+            let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
+            if has(b"Connection: close") {
+                return stream.shutdown(Shutdown::Write);
+            }
+        }
+        if count == 0 {
+            return Ok(());
+        }
+    }
+}

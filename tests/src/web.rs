@@ -59,6 +59,17 @@ fn one(address: SocketAddr, request: &[u8], asked: Asked<'_>) -> CaseResult<Resp
     responses.pop().ok_or_else(|| Halt::Fail("no response".to_owned()))
 }
 
+/// One GET on a connection of its own of which only the length is kept: what a client costs that does
+/// nothing with what it gets.
+///
+/// # Errors
+/// If the connection does not end in order.
+pub fn download(address: SocketAddr, path: &str) -> CaseResult<u64> {
+    let mut stream = net::connect(address, PATIENCE).during("connecting")?;
+    stream.write_all(&get_request(path))?;
+    std::io::copy(&mut stream, &mut std::io::sink()).during("downloading")
+}
+
 /// For transfers of any size.
 const LONG_PATIENCE: Duration = Duration::from_secs(90);
 
