@@ -1,7 +1,7 @@
 //! `Content-Type` (RFC 9110, section 8.3) in one spelling.
 
 use super::buffer::Buffer;
-use super::fields::{is_token, trim};
+use super::fields::{self, is_token, trim};
 
 /// Names that servers use for the same type, and the one that stands for all.
 const SAME: &[(&str, &str)] = &[
@@ -32,12 +32,18 @@ pub(super) fn put(to: &mut Buffer, value: Option<&[u8]>) {
     }
     let essence = essence(value);
     let mut list: [(&[u8], &[u8]); MAX_PARAMETERS] = [(b"", b""); MAX_PARAMETERS];
-    let Some(count) = parameters(value, &mut list) else {
+    let Some(mut count) = parameters(value, &mut list) else {
         return to.put(value);
     };
     match SAME.iter().find(|(name, _)| essence.eq_ignore_ascii_case(name.as_bytes())) {
         Some((_, name)) => to.put(name.as_bytes()),
         None => put_lower(to, essence),
+    }
+    if implies_utf8(essence) && !list[..count].iter().any(|(name, _)| fields::is(name, "charset")) {
+        if let Some(free) = list.get_mut(count) {
+            *free = (b"charset", b"utf-8");
+            count += 1;
+        }
     }
     // Insertion sort by name: there are a few at most.
     for at in 1..count {
@@ -63,6 +69,13 @@ pub(super) fn put(to: &mut Buffer, value: Option<&[u8]>) {
 pub(super) fn essence(value: &[u8]) -> &[u8] {
     let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
     trim(&value[..end])
+}
+
+/// Text that some servers label as UTF-8 and others leave unlabelled. HTML, XML and scripts, which say
+/// by themselves what they are, are not among it.
+fn implies_utf8(essence: &[u8]) -> bool {
+    ["text/css", "text/csv", "text/markdown", "text/plain"].iter().any(|t| fields::is(essence, t))
+        || essence.get(..7).is_some_and(|start| fields::is(start, "text/x-"))
 }
 
 /// Splits off the parameters; `None` if `value` is no media type or has too many.
@@ -122,6 +135,9 @@ mod tests {
             ("text/html ; Charset=\"UTF-8\"", "text/html; charset=utf-8"),
             ("application/javascript", "text/javascript"),
             ("application/x-javascript; charset=utf-8", "text/javascript; charset=utf-8"),
+            ("text/plain", "text/plain; charset=utf-8"),
+            ("text/css;charset=latin1", "text/css; charset=latin1"),
+            ("text/x-python; a=b", "text/x-python; a=b; charset=utf-8"),
             ("multipart/form-data; boundary=AbC", "multipart/form-data; boundary=AbC"),
             ("a/b; z=1; charset=X; b=\"1;2\"", "a/b; b=\"1;2\"; charset=x; z=1"),
             ("nonsense", "nonsense"),

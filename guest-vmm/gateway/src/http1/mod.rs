@@ -67,8 +67,14 @@ pub struct Profile {
     pub aggregate_bytes: usize,
     /// Size of the buffer in each direction through which long bodies pass.
     pub buffer_bytes: usize,
-    /// Escaped control characters may stand in a query. Lighttpd, for one, refuses them.
-    pub query_controls: bool,
+    /// Longest path; longer ones draw 414. Linux has file names of up to 4096 bytes, with those of the
+    /// directories above.
+    pub max_path_bytes: usize,
+    /// Longest segment of a path; longer ones draw 414. 255 is what file systems take.
+    pub max_segment_bytes: usize,
+    /// Escaped control characters, and bytes that no UTF-8 text has, may stand in a query.
+    /// Lighttpd, for one, refuses them.
+    pub lenient_query: bool,
     /// The replica's port, which it may put into redirects; 0 if unknown.
     pub replica_port: u16,
 }
@@ -85,7 +91,9 @@ impl Profile {
         max_reply_head_bytes: 16 * 1024,
         aggregate_bytes: 64 * 1024,
         buffer_bytes: 64 * 1024,
-        query_controls: false,
+        max_path_bytes: 3 * 1024,
+        max_segment_bytes: 255,
+        lenient_query: false,
         replica_port: 0,
     };
 }

@@ -211,7 +211,15 @@ fn read_target(
         None if path.first() == Some(&b'/') => path,
         None => return Err(Refusal::bad("target form")),
     };
-    target::normalise(path, Rules { query_controls: profile.query_controls }, scratch)
+    target::normalise(
+        path,
+        Rules {
+            max_path_bytes: profile.max_path_bytes,
+            max_segment_bytes: profile.max_segment_bytes,
+            lenient_query: profile.lenient_query,
+        },
+        scratch,
+    )
 }
 
 /// Whether the connection stays open after the answer.

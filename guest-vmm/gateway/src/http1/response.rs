@@ -48,8 +48,6 @@ pub(super) struct Plan {
     pub(super) stale: bool,
     /// First and last position and full length of what is sent of the representation.
     pub(super) part: Option<(u64, u64, u64)>,
-    /// Full length of the representation of which no byte of the range exists.
-    pub(super) outside: Option<u64>,
 }
 
 /// The replica's bytes are no valid response.
@@ -84,7 +82,7 @@ fn parse<'b, 'h>(
 }
 
 /// Reads a complete response head.
-pub(super) fn plan(head: &[u8], exchange: &Exchange) -> Result<Plan, Malformed> {
+pub(super) fn plan(head: &[u8], exchange: &Exchange, profile: &Profile) -> Result<Plan, Malformed> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (status, minor, fields) = parse(head, &mut headers)?;
     let mut plan = Plan {
@@ -94,7 +92,6 @@ pub(super) fn plan(head: &[u8], exchange: &Exchange) -> Result<Plan, Malformed> 
         reusable: false,
         stale: false,
         part: None,
-        outside: None,
     };
     if status == 101 {
         return Err(Malformed);
@@ -110,7 +107,7 @@ pub(super) fn plan(head: &[u8], exchange: &Exchange) -> Result<Plan, Malformed> 
     let keep = minor == 1 || fields::connection_names(fields, b"keep-alive");
     plan.reusable = keep && !close && plan.framing != Framing::Close;
     plan.stale = status == 408 && close;
-    decide(&mut plan, stated, fields, exchange)?;
+    decide(&mut plan, fields, exchange, profile)?;
     Ok(plan)
 }
 
@@ -135,9 +132,9 @@ fn framing(fields: &[httparse::Header<'_>], minor: u8) -> Result<Framing, Malfor
 
 fn decide(
     plan: &mut Plan,
-    stated: Framing,
     fields: &[httparse::Header<'_>],
     exchange: &Exchange,
+    profile: &Profile,
 ) -> Result<(), Malformed> {
     let conditions = exchange.conditions;
     if exchange.method.is_read() && matches!(plan.status, 200 | 206) {
@@ -172,12 +169,16 @@ fn decide(
     }
     plan.action = match plan.framing {
         Framing::None => Action::Head,
+        // Of a long body that a program makes, one server knows the length and another does not.
+        Framing::Length(length) if length > profile.aggregate_bytes as u64 && !is_file(fields) => {
+            Action::Gather
+        }
         Framing::Length(length) => Action::Pass { skip: 0, left: length },
         _ if kind.eq_ignore_ascii_case(b"text/event-stream") => Action::Events,
         _ => Action::Gather,
     };
-    if let (Action::Pass { .. }, Framing::Length(length)) = (plan.action, stated) {
-        cut(plan, exchange, length);
+    if let Action::Pass { left, .. } = plan.action {
+        cut(plan, exchange, left);
     }
     Ok(())
 }
@@ -196,7 +197,6 @@ pub(super) fn cut(plan: &mut Plan, exchange: &Exchange, length: u64) {
         }
         None => {
             plan.status = 416;
-            plan.outside = Some(length);
             plan.action = Action::Canned;
         }
     }
@@ -241,11 +241,20 @@ pub(super) fn put_head(
     Ok(())
 }
 
-/// The length that goes with the answer to `HEAD`.
+/// Whether this looks like a file: all servers know its length before they send it.
+fn is_file(fields: &[httparse::Header<'_>]) -> bool {
+    fields::all(fields, "last-modified").next().is_some()
+}
+
+/// The length that goes with the answer to `HEAD`: that of a file, as servers may know others or not.
+/// Apache does not state 0.
 pub(super) fn stated_length(head: &[u8]) -> Length {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    match parse(head, &mut headers).and_then(|(_, minor, fields)| framing(fields, minor)) {
-        Ok(Framing::Length(n)) => Length::Known(n),
+    match parse(head, &mut headers) {
+        Ok((_, minor, fields)) if is_file(fields) => match framing(fields, minor) {
+            Ok(Framing::Length(n @ 1..)) => Length::Known(n),
+            _ => Length::Unstated,
+        },
         _ => Length::Unstated,
     }
 }
@@ -352,12 +361,7 @@ fn put_special(
         to.put_decimal(length);
         to.put(b"\r\n");
     }
-    if let Some(length) = plan.outside {
-        to.put(b"Content-Range: bytes */");
-        to.put_decimal(length);
-        to.put(b"\r\n");
-    }
-    if let (206 | 416, None, None) = (plan.status, plan.part, plan.outside)
+    if let (206, None) = (plan.status, plan.part)
         && let Some(range) = fields::all(fields, "content-range").next()
     {
         to.put(b"Content-Range: ");

@@ -128,7 +128,10 @@ impl Http1 {
             return n;
         };
         self.head.truncate(len);
-        match self.exchange.map(|exchange| response::plan(self.head.data(), &exchange)) {
+        match self
+            .exchange
+            .map(|exchange| response::plan(self.head.data(), &exchange, &self.profile))
+        {
             Some(Ok(plan)) if plan.action == Action::Interim => self.head.clear(),
             Some(Ok(plan)) if plan.stale && self.upstream.used && self.replayable() => {
                 self.reply = Reply::Idle;

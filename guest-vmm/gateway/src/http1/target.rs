@@ -140,11 +140,12 @@ pub(super) fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(rest.split_at(end))
 }
 
-/// Rules that differ between requests and the `Location` of responses.
+/// The part of a [`Profile`](super::Profile) that is about targets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rules {
-    /// Escaped control characters are allowed in the query.
-    pub(super) query_controls: bool,
+    pub(super) max_path_bytes: usize,
+    pub(super) max_segment_bytes: usize,
+    pub(super) lenient_query: bool,
 }
 
 /// Writes the canonical form of an origin-form target into `out` and returns its length.
@@ -157,7 +158,7 @@ pub(super) fn normalise(target: &[u8], rules: Rules, out: &mut [u8]) -> Result<u
         return Err(Refusal::bad("target form"));
     }
     let mut out = Out { bytes: out, len: 0 };
-    put_path(path, &mut out)?;
+    put_path(path, rules, &mut out)?;
     if let Some(query) = query.filter(|query| !query.is_empty()) {
         out.push(b'?')?;
         put_query(query, rules, &mut out)?;
@@ -185,7 +186,7 @@ impl Out<'_> {
     }
 }
 
-fn put_path(path: &[u8], out: &mut Out<'_>) -> Result<(), Refusal> {
+fn put_path(path: &[u8], rules: Rules, out: &mut Out<'_>) -> Result<(), Refusal> {
     out.push(b'/')?;
     let mut segment = out.len; // where the current segment begins
     let mut at = 1;
@@ -194,7 +195,7 @@ fn put_path(path: &[u8], out: &mut Out<'_>) -> Result<(), Refusal> {
         at += 1;
         match byte {
             b'/' => {
-                let kept = close_segment(out, segment)?;
+                let kept = close_segment(out, segment, rules)?;
                 if kept && out.len > segment {
                     out.push(b'/')?;
                 }
@@ -205,6 +206,7 @@ fn put_path(path: &[u8], out: &mut Out<'_>) -> Result<(), Refusal> {
                 match value {
                     0..0x20 | 0x7f => return Err(Refusal::bad("escaped control character")),
                     b'/' | b'\\' => return Err(Refusal::bad("escaped slash")),
+                    _ if !is_utf8_byte(value) => return Err(Refusal::bad("escape is no UTF-8")),
                     _ if is_unreserved(value) => out.push(value)?,
                     _ => out.push_escaped(value)?,
                 }
@@ -212,12 +214,16 @@ fn put_path(path: &[u8], out: &mut Out<'_>) -> Result<(), Refusal> {
             _ => put_raw(byte, b"/:@", out)?,
         }
     }
-    close_segment(out, segment).map(|_| ())
+    close_segment(out, segment, rules)?;
+    if out.len > rules.max_path_bytes {
+        return Err(Refusal::new(414, "path too long"));
+    }
+    Ok(())
 }
 
 /// Resolves the segment that begins at `segment` when it is a dot segment (RFC 3986, section
 /// 5.2.4). Whether the segment stays.
-fn close_segment(out: &mut Out<'_>, segment: usize) -> Result<bool, Refusal> {
+fn close_segment(out: &mut Out<'_>, segment: usize, rules: Rules) -> Result<bool, Refusal> {
     match &out.bytes[segment..out.len] {
         b"." => {
             out.len = segment;
@@ -231,7 +237,13 @@ fn close_segment(out: &mut Out<'_>, segment: usize) -> Result<bool, Refusal> {
             out.len = parent + 1;
             Ok(false)
         }
-        _ => Ok(true),
+        name => {
+            let escapes = name.iter().filter(|&&b| b == b'%').count();
+            if name.len() - 2 * escapes > rules.max_segment_bytes {
+                return Err(Refusal::new(414, "path segment too long"));
+            }
+            Ok(true)
+        }
     }
 }
 
@@ -241,15 +253,24 @@ fn put_query(query: &[u8], rules: Rules, out: &mut Out<'_>) -> Result<(), Refusa
         let byte = query[at];
         at += 1;
         if byte != b'%' {
-            put_raw(byte, b"/:@?", out)?;
+            // A second question mark is data, but not to lighttpd.
+            if byte == b'?' {
+                out.push_escaped(byte)?
+            } else {
+                put_raw(byte, b"/:@", out)?
+            }
             continue;
         }
         let value = escape(query, &mut at)?;
         match value {
-            0..0x20 | 0x7f if !rules.query_controls => {
+            0..0x20 | 0x7f if !rules.lenient_query => {
                 return Err(Refusal::bad("escaped control character"));
             }
-            _ if is_unreserved(value) => out.push(value)?,
+            _ if !rules.lenient_query && !is_utf8_byte(value) => {
+                return Err(Refusal::bad("escape is no UTF-8"));
+            }
+            // These mean the same in a query, escaped or not, and lighttpd unescapes them.
+            _ if is_unreserved(value) || b"!$'()*,/:@".contains(&value) => out.push(value)?,
             _ => out.push_escaped(value)?,
         }
     }
@@ -299,6 +320,11 @@ pub(super) fn put_escapes(to: &mut super::buffer::Buffer, text: &[u8]) {
     }
 }
 
+/// Whether the byte occurs in UTF-8 at all.
+fn is_utf8_byte(byte: u8) -> bool {
+    !matches!(byte, 0xc0 | 0xc1 | 0xf5..)
+}
+
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
@@ -311,9 +337,13 @@ mod tests {
 
     fn normal(target: &str) -> Result<String, u16> {
         let mut out = [0; 64];
-        normalise(target.as_bytes(), Rules { query_controls: false }, &mut out)
-            .map(|n| std::str::from_utf8(&out[..n]).unwrap().to_string())
-            .map_err(|refusal| refusal.status)
+        normalise(
+            target.as_bytes(),
+            Rules { max_path_bytes: 60, max_segment_bytes: 20, lenient_query: false },
+            &mut out,
+        )
+        .map(|n| std::str::from_utf8(&out[..n]).unwrap().to_string())
+        .map_err(|refusal| refusal.status)
     }
 
     #[test]
@@ -338,7 +368,8 @@ mod tests {
             ("/a|b{c}", "/a%7Cb%7Bc%7D"),
             ("/a?b|c", "/a?b%7Cc"),
             ("/a?../..//x", "/a?../..//x"),
-            ("/a?x=1&y=%2F", "/a?x=1&y=%2F"),
+            ("/a?x=1&y=%2F", "/a?x=1&y=/"),
+            ("/a?b?%26%2b%3D%3b", "/a?b%3F%26%2B%3D%3B"),
             ("/a;b=c,d:@!$&'()*+", "/a;b=c,d:@!$&'()*+"),
             ("/a//../b", "/b"),
             ("/%3f%23%25", "/%3F%23%25"),

@@ -217,9 +217,9 @@ impl Dialect {
         if matches!(answer.status, 204 | 304) {
             return Vec::new();
         }
-        // What is collected gets a length, so a server may state it, too; a longer one may not.
-        let short = body.len() <= 65536 && answer.kind != Some("text/event-stream");
-        let length = !answer.dynamic || self.states_lengths && short && !head_only;
+        // Events go out one by one, unless a server knows when they end.
+        let stream = answer.kind == Some("text/event-stream");
+        let length = !answer.dynamic || self.states_lengths && !stream;
         if length {
             fields.push(("Content-Length", body.len().to_string()));
             return if head_only { Vec::new() } else { body };

@@ -4,7 +4,9 @@
 
 pub(crate) mod dialect;
 pub(crate) mod network;
+pub(crate) mod servers;
 pub(crate) mod strict;
+pub(crate) mod tcp;
 
 /// A small generator (xorshift64*): the same seed gives the same run.
 #[derive(Clone)]
