@@ -8,7 +8,7 @@ use std::time::Duration;
 use gateway::http1::{End, Http1, Profile};
 use http1_support::network::Seen;
 use http1_support::servers::{Server, Site};
-use http1_support::{show, strict, tcp};
+use http1_support::{Rng, cases, mutate, show, strict, tcp};
 
 const CLOCK_S: u32 = 1_800_000_000;
 
@@ -596,4 +596,32 @@ fn real_servers_give_the_same_bytes() {
     let new: Vec<_> = splits.iter().filter(|(why, _)| why.is_none()).collect();
     assert!(new.is_empty(), "new splits: {new:#?}");
     assert!(all.len() > 1000 && splits.len() < 100 && unlike <= 2);
+}
+
+#[test]
+fn real_servers_give_a_broken_client_the_same_bytes() {
+    let Some((_site, servers, mut https)) = start("broken") else { return };
+    let mut all: Vec<Case> = [fields(), bodies(), streams()].into_iter().flatten().collect();
+    all.retain(|case| case.bytes.len() < 10_000);
+    let (mut splits, count) = (0, cases(1000));
+    for seed in 0..count {
+        let mut rng = Rng::new(seed ^ 0x5eed_0004);
+        let case = &all[rng.below(all.len())];
+        let mut bytes = case.bytes.clone();
+        mutate(&mut rng, &mut bytes);
+        let seen = all_three(&servers, &mut https, &bytes, Duration::from_secs(5));
+        if seen.iter().any(|other| *other != seen[0]) {
+            splits += 1;
+            // Those that the other test lists, too.
+            let odd = ["PUT", "DELETE", "POST", "/cgi-bin/"];
+            let text = show(&bytes);
+            assert!(odd.iter().any(|part| text.contains(part)), "seed {seed}: {text}");
+            println!("split: {}", show(&bytes).replace('\n', " "));
+            for (server, seen) in servers.iter().zip(&seen) {
+                println!("    {:8} {}", server.name, brief(seen));
+            }
+        }
+    }
+    println!("{count} requests, {splits} split");
+    assert!(splits * 50 <= count, "{splits} of {count} split");
 }
