@@ -5,6 +5,11 @@
 /// milliseconds.
 pub const DRAIN_MS: u64 = 1_000;
 
+/// A session's lag budget grows back by one millisecond in so many in which it waits for nobody: what
+/// is normal between processes on a busy machine adds up to nothing, and a slow replica can make a
+/// session longer by an eighth at most, beyond the budget.
+pub const LAG_REFILL: u64 = 8;
+
 /// Share of the session slots that may be draining at once: one in so many.
 pub const DRAINING_SHARE: usize = 5;
 

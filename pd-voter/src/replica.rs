@@ -127,16 +127,17 @@ impl<'m> Replica<'m> {
     }
 
     /// The broadcast ring was full for the last `waited_ms`, and this domain stands at `position` of
-    /// it. Returns true if it has held back the others for too long.
+    /// it, at its `end` or before. Returns true if it has held back the others for too long.
     pub fn is_stalling(
         &mut self,
         position: u64,
+        end: u64,
         others_wait: bool,
         waited_ms: u64,
         lag_budget_ms: u64,
         now_ms: u64,
     ) -> bool {
-        if self.stood.0 != position {
+        if self.stood.0 != position || position == end {
             self.stood = (position, now_ms);
         }
         self.stalled_ms = match others_wait {

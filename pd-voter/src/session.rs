@@ -5,7 +5,7 @@ use resh_channel::message::{Reason, SessionId};
 use resh_channel::stats::DisputeKind;
 use resh_channel::window::{CREDIT_STEP_BYTES, REPLY_CREDIT_BYTES, WINDOW_BYTES};
 
-use crate::limits::DRAIN_MS;
+use crate::limits::{DRAIN_MS, LAG_REFILL};
 use crate::slot::Slot;
 use crate::upload::Upload;
 use crate::vote::{Findings, Geometry, Outcome, Vote};
@@ -111,7 +111,9 @@ pub struct Session {
     pending: Option<Wait<u64>>,
     /// The session waits for this replica.
     lag: Option<Wait<usize>>,
+    /// The part of the lag budget that was used up at `lagged_until_ms`.
     lagged_ms: u64,
+    lagged_until_ms: u64,
     drain_until_ms: u64,
     /// What the network was told.
     told_released: u64,
@@ -145,6 +147,7 @@ impl Session {
             pending: None,
             lag: None,
             lagged_ms: 0,
+            lagged_until_ms: 0,
             drain_until_ms: 0,
             told_released: 0,
             told_ended: false,
@@ -221,27 +224,27 @@ impl Session {
             .filter(|_| vote.outcome() == Outcome::Open);
         let before = self.lag.map(|lag| lag.on);
         if before != held_back_by {
-            if let Some(lag) = self.lag.take() {
-                self.lagged_ms += now_ms - lag.since_ms;
-            }
+            let passed_ms = now_ms - self.lagged_until_ms;
+            self.lagged_until_ms = now_ms;
+            self.lagged_ms = match self.lag {
+                Some(lag) => self.lagged_ms + (now_ms - lag.since_ms),
+                None => self.lagged_ms.saturating_sub(passed_ms / LAG_REFILL),
+            };
             self.lag = held_back_by.map(|on| Wait { on, since_ms: now_ms });
         }
         let Some(lag) = self.lag.filter(|lag| now_ms >= self.lag_deadline(*lag, times, slow))
         else {
             return false;
         };
-        let kind = if self.may_evict() { DisputeKind::Laggard } else { DisputeKind::Silence };
+        let kind =
+            if self.vote.can_spare_one() { DisputeKind::Laggard } else { DisputeKind::Silence };
         self.vote.remove(lag.on, kind, slot, findings);
         self.evict(lag.on);
         true
     }
 
-    fn may_evict(&self) -> bool {
-        self.vote.live() > usize::from(self.quorum)
-    }
-
     fn lag_deadline(&self, lag: Wait<usize>, times: Times, slow: u8) -> u64 {
-        let patience_ms = match self.may_evict() {
+        let patience_ms = match self.vote.can_spare_one() {
             false => times.reply_ms,
             true if slow & (1 << lag.on) != 0 => 0,
             true => times.lag_budget_ms.saturating_sub(self.lagged_ms),
@@ -286,6 +289,11 @@ impl Session {
         self.phase = Phase::Draining;
         self.drain_until_ms = now_ms + DRAIN_MS;
         (self.pending, self.lag) = (None, None);
+    }
+
+    /// How long it has been draining.
+    pub fn drained_for_ms(&self, now_ms: u64) -> u64 {
+        (now_ms + DRAIN_MS).saturating_sub(self.drain_until_ms)
     }
 
     /// Whether nobody is left to wait for.

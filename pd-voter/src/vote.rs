@@ -163,8 +163,14 @@ impl Vote {
     }
 
     /// Number of voices that have not reset their connection.
-    pub fn live(&self) -> usize {
+    fn live(&self) -> usize {
         (0..REPLICAS_MAX).filter(|at| self.is_live(*at)).count()
+    }
+
+    /// Whether a quorum is still possible without one of the live voices. While two candidates differ
+    /// it is not: the third voice decides between them.
+    pub fn can_spare_one(&self) -> bool {
+        self.live() > self.quorum && self.challenger.is_none()
     }
 
     fn voices(&self) -> usize {

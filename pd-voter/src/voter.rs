@@ -388,7 +388,13 @@ impl<'m> Voter<'m> {
             // There are no more replicas than room.
             let _ = findings.push(finding);
         }
+        // Whoever had to make room early is not slow for that.
+        let late = session.drained_for_ms(self.now_ms) >= self.times.lag_budget_ms;
+        let slow = self.slow;
         self.record(index, findings);
+        if !late {
+            self.slow = slow;
+        }
         self.close(index, None);
     }
 

@@ -95,7 +95,7 @@ impl Voter<'_> {
             let behind = foremost.unwrap_or(head) - positions[at] >= half_words;
             let stalls = if full {
                 let budget_ms = self.times.lag_budget_ms;
-                replica.is_stalling(positions[at], behind, passed_ms, budget_ms, self.now_ms)
+                replica.is_stalling(positions[at], head, behind, passed_ms, budget_ms, self.now_ms)
             } else {
                 replica.forgive(passed_ms, self.now_ms);
                 false

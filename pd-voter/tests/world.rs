@@ -1,0 +1,494 @@
+//! The whole voter over rings, in random schedules: many sessions, slow and lying and hostile replicas,
+//! clients that reset, rings that are full. Virtual time.
+
+mod common;
+#[path = "common/random.rs"]
+mod random;
+
+use common::*;
+use random::{Random, for_each_seed};
+use resh_channel::config::OnMismatch;
+use resh_channel::memory::Ordering;
+use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
+use resh_channel::ring::DATA_WORD;
+use resh_channel::stats::ReplicaState;
+use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES, SLOT_BYTES};
+
+const SLOTS: usize = 6;
+
+/// Byte `at` of the reply in a session, as an honest replica gives it.
+fn reply_byte(id: SessionId, at: u64) -> u8 {
+    (at.wrapping_mul(31) ^ (at >> 8) ^ u64::from(id.index) << 3 ^ u64::from(id.generation)) as u8
+}
+
+/// How long that reply is.
+fn reply_len(id: SessionId, seed: u64) -> u64 {
+    let mut random = Random::new(seed ^ u64::from(id.index) << 20 ^ u64::from(id.generation));
+    let most = random.pick(&[1, 100, 5_000, 5_000, 300_000]);
+    random.below(most) as u64
+}
+
+/// What a replica is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Honest,
+    /// Acts once in a while.
+    Slow,
+    /// Never answers.
+    Mute,
+    /// Errs: in bytes, lengths, resets.
+    Wrong,
+    /// Its domain does anything to the memory it may write.
+    Hostile,
+    /// Its domain reads nothing that is multicast.
+    Deaf,
+}
+
+/// One session as a replica's domain sees it.
+struct Serving {
+    id: SessionId,
+    sent: u64,
+    len: u64,
+    credit: u64,
+    client_fin: bool,
+    consumed: u64,
+    told: u64,
+    ended: bool,
+    resets: bool,
+    flip: Option<u64>,
+}
+
+/// A client.
+struct Client {
+    id: SessionId,
+    /// Bytes it is going to send.
+    request: u64,
+    sent: u64,
+    credit: u64,
+    fin_early: bool,
+    fin_sent: bool,
+    taken: u64,
+    released: u64,
+    fin: bool,
+    reset: Option<Reason>,
+    left: bool,
+    patience: usize,
+}
+
+struct Sim<'m> {
+    world: World<'m>,
+    random: Random,
+    seed: u64,
+    replicas: usize,
+    manners: [Manner; 3],
+    served: [Vec<Serving>; 3],
+    clients: Vec<Client>,
+    generations: [u16; SLOTS],
+    completed: usize,
+    /// Whether replicas are correct enough that every session must succeed.
+    tolerable: bool,
+}
+
+impl Sim<'_> {
+    /// Lets a client come, go on, or go.
+    fn clients(&mut self, more: bool) {
+        let free = (0..SLOTS as u16).find(|at| self.clients.iter().all(|c| c.id.index != *at));
+        if let Some(index) = free.filter(|_| more && self.random.once_in(3)) {
+            let generation = self.generations[usize::from(index)];
+            self.generations[usize::from(index)] = generation.wrapping_add(1);
+            let id = id(index, generation);
+            if !self.world.try_say(Message::new(Kind::Open, id), b"client") {
+                return;
+            }
+            self.clients.push(Client {
+                id,
+                request: self.random.pick(&[0, 10, 1_000, 200_000]),
+                sent: 0,
+                credit: REQUEST_CREDIT_BYTES as u64,
+                fin_early: self.random.once_in(2),
+                fin_sent: false,
+                taken: 0,
+                released: 0,
+                fin: false,
+                reset: None,
+                left: false,
+                patience: self.random.pick(&[usize::MAX, usize::MAX, 200]),
+            });
+        }
+        for at in 0..self.clients.len() {
+            if !self.random.once_in(3) {
+                self.client(at);
+            }
+        }
+    }
+
+    fn client(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        if client.reset.is_some() || client.left {
+            return;
+        }
+        client.patience = client.patience.saturating_sub(1);
+        if client.patience == 0 {
+            let gone = Message::new(Kind::Reset, client.id).arg(Reason::Peer as u8);
+            client.left = self.world.try_say(gone, &[]);
+            return;
+        }
+        let room = (client.credit - client.sent).min(client.request - client.sent);
+        if room > 0 {
+            let len = (1 + self.random.below(room as usize)).min(MAX_PAYLOAD_BYTES);
+            let data = Message::new(Kind::Data, client.id).at(client.sent);
+            if self.world.try_say(data, &vec![7; len]) {
+                client.sent += len as u64;
+            }
+        }
+        if client.taken < client.released {
+            let take = 1 + self.random.below((client.released - client.taken) as usize) as u64;
+            let bytes = self.world.released(client.id, client.taken, client.taken + take);
+            if self.tolerable {
+                for (byte, at) in bytes.into_iter().zip(client.taken..) {
+                    assert_eq!(byte, reply_byte(client.id, at), "byte {at} of {:?}", client.id);
+                }
+            }
+            let taken = Message::new(Kind::Taken, client.id).at(client.taken + take);
+            if self.world.try_say(taken, &[]) {
+                client.taken += take;
+            }
+        }
+        let all_sent = client.sent == client.request;
+        let all_taken = client.fin && client.taken == client.released;
+        if all_sent && !client.fin_sent && (client.fin_early || all_taken) {
+            let fin = Message::new(Kind::Fin, client.id).at(client.sent);
+            client.fin_sent = self.world.try_say(fin, &[]);
+        }
+    }
+
+    /// What the voter tells the network.
+    fn network(&mut self) {
+        for message in self.world.hear() {
+            let at = self.clients.iter().position(|client| client.id == message.session);
+            let client = &mut self.clients[at.expect("the voter speaks of sessions that are")];
+            match message.kind {
+                Kind::Release => {
+                    assert!(message.offset > client.released && !client.fin);
+                    assert!(client.reset.is_none(), "nothing leaves after a reset");
+                    client.released = message.offset;
+                }
+                Kind::Credit => client.credit = message.offset,
+                Kind::Fin => {
+                    assert_eq!(message.offset, client.released);
+                    client.fin = true;
+                }
+                Kind::Reset => {
+                    client.reset = Reason::from_u8(message.arg);
+                    let disputes = &self.world.voter.stats().disputes;
+                    assert!(
+                        !self.tolerable,
+                        "seed {}: {message:?} {disputes:#?} {:?}",
+                        self.seed, self.manners
+                    );
+                }
+                Kind::Closed => {
+                    let client = self.clients.swap_remove(at.unwrap());
+                    if client.reset.is_none() && !client.left {
+                        assert!(client.fin && client.taken == client.released);
+                        if self.tolerable {
+                            assert_eq!(client.taken, reply_len(client.id, self.seed));
+                        }
+                        self.completed += 1;
+                    }
+                }
+                other => panic!("{other:?} to the network"),
+            }
+        }
+    }
+
+    /// What a replica's domain does in its turn.
+    fn gateway(&mut self, at: usize) {
+        let manner = self.manners[at];
+        let acts = match manner {
+            Manner::Slow => self.random.once_in(60),
+            Manner::Deaf => !self.world.gateways[at].is_in(),
+            _ => !self.random.once_in(3),
+        };
+        if !acts {
+            return;
+        }
+        if manner == Manner::Hostile && !self.random.once_in(4) {
+            self.scribble(at);
+        }
+        if !self.world.gateways[at].is_in() {
+            self.world.gateways[at].join();
+            return;
+        }
+        let heard = match manner {
+            Manner::Honest => {
+                let heard = self.world.gateways[at].hear_some(usize::MAX);
+                let replica = &self.world.voter.stats().replicas[at];
+                heard.unwrap_or_else(|| panic!("lost the ring: {replica:?}, {:?}", self.manners))
+            }
+            // Whose domain was condemned, reads what is not meant for it.
+            _ => self.world.gateways[at].hear_some(3).unwrap_or_default(),
+        };
+        for (message, payload) in heard {
+            self.gateway_hears(at, message, payload.len() as u64);
+        }
+        for number in 0..self.served[at].len() {
+            if !self.random.once_in(3) {
+                self.serve(at, number);
+            }
+        }
+        self.served[at].retain(|serving| !serving.resets || !serving.ended);
+    }
+
+    fn gateway_hears(&mut self, at: usize, message: Message, len: u64) {
+        let id = message.session;
+        if message.kind == Kind::Open {
+            self.served[at].retain(|serving| serving.id.index != id.index);
+            if message.offset >> at & 1 == 0 {
+                return;
+            }
+            let mut serving = Serving {
+                id,
+                sent: 0,
+                len: reply_len(id, self.seed),
+                credit: REPLY_CREDIT_BYTES as u64,
+                client_fin: false,
+                consumed: 0,
+                told: 0,
+                ended: false,
+                resets: false,
+                flip: None,
+            };
+            if self.manners[at] == Manner::Wrong {
+                match self.random.below(5) {
+                    0 => serving.flip = Some(self.random.below(serving.len as usize + 1) as u64),
+                    1 => serving.len = self.random.below(serving.len as usize + 1) as u64,
+                    2 => serving.len += 1 + self.random.below(100) as u64,
+                    3 => {
+                        serving.resets = true;
+                        serving.len = self.random.below(serving.len as usize + 1) as u64;
+                    }
+                    _ => {}
+                }
+            }
+            self.served[at].push(serving);
+            return;
+        }
+        let number = self.served[at].iter().position(|serving| serving.id == id);
+        let Some(number) = number else { return };
+        let serving = &mut self.served[at][number];
+        match message.kind {
+            Kind::Data => {
+                serving.consumed += len;
+                if self.manners[at] == Manner::Honest {
+                    assert_eq!(message.offset + len, serving.consumed);
+                    assert!(serving.consumed <= serving.told + REQUEST_CREDIT_BYTES as u64);
+                }
+            }
+            Kind::Fin => serving.client_fin = true,
+            Kind::Credit => serving.credit = message.offset,
+            Kind::Evict if usize::from(message.arg) != at => {}
+            _ => {
+                self.served[at].swap_remove(number);
+            }
+        }
+    }
+
+    /// A replica goes on with a session.
+    fn serve(&mut self, at: usize, number: usize) {
+        let serving = &mut self.served[at][number];
+        let gateway = &mut self.world.gateways[at];
+        if serving.consumed > serving.told {
+            let taken = Message::new(Kind::Taken, serving.id).at(serving.consumed);
+            if gateway.try_say(taken, &[]) {
+                serving.told = serving.consumed;
+            }
+        }
+        if self.manners[at] == Manner::Mute || serving.ended {
+            return;
+        }
+        let room = serving.credit.min(serving.len).saturating_sub(serving.sent) as usize;
+        if room > 0 {
+            let len = (1 + self.random.below(room)).min(MAX_PAYLOAD_BYTES) as u64;
+            let mut bytes: Vec<u8> =
+                (serving.sent..serving.sent + len).map(|o| reply_byte(serving.id, o)).collect();
+            if let Some(flip) =
+                serving.flip.filter(|f| (serving.sent..serving.sent + len).contains(f))
+            {
+                bytes[(flip - serving.sent) as usize] ^= 4;
+            }
+            let data = Message::new(Kind::Data, serving.id).at(serving.sent);
+            if gateway.try_say(data, &bytes) {
+                serving.sent += len;
+            }
+        } else if serving.sent == serving.len {
+            let end = if serving.resets { Kind::Reset } else { Kind::Fin };
+            serving.ended = gateway.try_say(Message::new(end, serving.id).at(serving.sent), &[]);
+        }
+    }
+
+    /// Random words into memory that this domain may write.
+    fn scribble(&mut self, at: usize) {
+        let memory = self.world.memory;
+        let word = match self.random.below(4) {
+            0 => self.random.next(),
+            1 => self.random.below(200) as u64,
+            2 => u64::MAX - self.random.below(3) as u64,
+            // Something like a header.
+            _ => {
+                let (kind, arg) = (self.random.below(12) as u64, self.random.below(4) as u64);
+                self.random.below(70_000) as u64 | kind << 32 | arg << 40
+            }
+        };
+        let (region, place) = match self.random.below(5) {
+            0 => (&memory.broadcast_cursors[at], self.random.pick(&[0, 8, 9, 16])),
+            1 => (&memory.reply_rings[at], self.random.pick(&[0, 8])),
+            2 => {
+                let head = memory.reply_rings[at][0].load(Ordering::Relaxed);
+                let near = head.wrapping_add(self.random.below(64) as u64);
+                memory.reply_rings[at][0].store(near, Ordering::Release);
+                return;
+            }
+            _ => {
+                let words = memory.reply_rings[at].len() - DATA_WORD;
+                let head = memory.reply_rings[at][0].load(Ordering::Relaxed) as usize;
+                let near = head.wrapping_add(self.random.below(30)).wrapping_sub(10) % words;
+                let far = self.random.below(words);
+                (&memory.reply_rings[at], DATA_WORD + self.random.pick(&[near, near, far]))
+            }
+        };
+        region[place].store(word, Ordering::Release);
+    }
+
+    /// The supervisor starts condemned domains anew, and sometimes one that is not.
+    fn supervise(&mut self) {
+        for at in 0..self.replicas {
+            let condemned = self.world.voter.stats().replicas[at].state == ReplicaState::Condemned;
+            let faulty = self.manners[at] != Manner::Honest;
+            assert!(faulty || !condemned, "seed {}: honest {at} was condemned", self.seed);
+            if faulty && self.random.once_in(if condemned { 20 } else { 2_000 }) {
+                self.world.restart(at);
+                self.served[at].clear();
+            }
+        }
+    }
+
+    fn turn(&mut self, more: bool) {
+        self.clients(more);
+        for at in 0..self.replicas {
+            self.gateway(at);
+        }
+        self.supervise();
+        self.world.voter.step(self.world.now_ms, CLOCK_S).expect("the network keeps the rules");
+        self.network();
+        if self.random.once_in(3) {
+            self.world.now_ms += 1;
+        }
+    }
+}
+
+fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOTS * SLOT_BYTES];
+    let mut appliance = appliance(replicas, OnMismatch::StopSession);
+    // Long enough that only what stands still is silent.
+    appliance.limits.reply_ms = 20_000;
+    // Nobody is evicted before an error of another shows, except for being slow.
+    let slow = manners.contains(&Manner::Slow) || manners.contains(&Manner::Mute);
+    appliance.limits.lag_budget_ms = if slow { 100 } else { 2_000 };
+    let faults = manners[..replicas].iter().filter(|m| **m != Manner::Honest).count();
+    let mut sim = Sim {
+        world: World::new(&memory, &mut window, &appliance),
+        random: Random::new(seed),
+        seed,
+        replicas,
+        manners,
+        served: [const { Vec::new() }; 3],
+        clients: Vec::new(),
+        generations: [0; SLOTS],
+        completed: 0,
+        tolerable: faults <= replicas - (replicas / 2 + 1),
+    };
+    sim.world.start(replicas);
+    for _ in 0..turns {
+        sim.turn(true);
+    }
+    // No more clients: all sessions must come to their end.
+    let mut left = 300_000;
+    while !sim.clients.is_empty() || sim.world.voter.sessions_in_use() > 0 {
+        sim.turn(false);
+        // Nobody can hold them up for ever.
+        left -= 1;
+        assert!(left > 0, "seed {seed}: sessions remain: {manners:?}");
+        if left % 1000 == 0 {
+            sim.world.now_ms += 100;
+        }
+        // Where nobody answers at all, the network's idle time ends the session.
+        if left == 150_000 && !sim.tolerable {
+            sim.clients.iter_mut().for_each(|client| client.patience = 1);
+        }
+    }
+    assert!(sim.completed > 0 || !sim.tolerable || turns < 300, "seed {seed}: nothing was served");
+    let stats = sim.world.voter.stats();
+    assert_eq!((stats.sessions_open, stats.services[0].open), (0, 0));
+    for (at, manner) in manners.iter().enumerate().take(replicas) {
+        if *manner == Manner::Honest && sim.tolerable {
+            assert_eq!(stats.replicas[at].divergences, 0, "seed {seed}: honest {at} was framed");
+            assert_eq!(stats.replicas[at].condemned, 0);
+        }
+    }
+}
+
+fn manners(random: &mut Random, faulty: Manner) -> [Manner; 3] {
+    let mut manners = [Manner::Honest; 3];
+    manners[random.below(3)] = faulty;
+    manners
+}
+
+fn triple_with(faulty: Manner, cases: u64) {
+    for_each_seed(cases, |seed| {
+        let manners = manners(&mut Random::new(!seed), faulty);
+        run(seed, 3, manners, 400);
+    });
+}
+
+#[test]
+fn honest_replicas_serve_everybody() {
+    for_each_seed(30, |seed| run(seed, 1 + (seed % 3) as usize, [Manner::Honest; 3], 400));
+}
+
+#[test]
+fn a_slow_replica_costs_nobody_anything() {
+    triple_with(Manner::Slow, 20);
+}
+
+#[test]
+fn a_mute_replica_costs_nobody_anything() {
+    triple_with(Manner::Mute, 20);
+}
+
+#[test]
+fn a_wrong_replica_costs_nobody_anything() {
+    triple_with(Manner::Wrong, 40);
+}
+
+#[test]
+fn a_deaf_domain_costs_nobody_anything() {
+    triple_with(Manner::Deaf, 20);
+}
+
+#[test]
+fn a_hostile_domain_costs_nobody_anything() {
+    triple_with(Manner::Hostile, 100);
+}
+
+#[test]
+fn whatever_replicas_do_no_session_remains() {
+    for_each_seed(60, |seed| {
+        let mut random = Random::new(!seed);
+        use Manner::*;
+        let manners =
+            core::array::from_fn(|_| random.pick(&[Honest, Slow, Mute, Wrong, Hostile, Deaf]));
+        run(seed, 1 + random.below(3), manners, 200);
+    });
+}
