@@ -143,3 +143,465 @@ fn a_gap_condemns_the_domain_and_a_new_life_votes_again() {
     let heard = world.gateways[1].hear();
     assert_eq!((heard.len(), heard[0].0.offset), (1, 0b111));
 }
+
+#[test]
+fn three_different_answers_are_nobodys_guilt() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    for (gateway, reply) in [b"a1", b"a2", b"a3"].into_iter().enumerate() {
+        world.gateways[gateway].data(session, 0, reply);
+        world.run();
+    }
+    let heard = world.hear();
+    assert_eq!(kinds(&heard), [Kind::Release, Kind::Reset, Kind::Closed]);
+    assert_eq!(heard[1].arg, Reason::NoQuorum as u8);
+    let stats = world.voter.stats();
+    let record = |d: &resh_channel::stats::Dispute| (d.replica, d.kind, d.offset, d.found[0]);
+    assert_eq!(
+        stats.disputes.iter().map(record).collect::<Vec<_>>(),
+        [
+            (0, DisputeKind::NoQuorum, 1, b'1'),
+            (1, DisputeKind::NoQuorum, 1, b'2'),
+            (2, DisputeKind::NoQuorum, 1, b'3')
+        ]
+    );
+    assert!(stats.replicas.iter().all(|replica| replica.divergences == 0));
+    assert!(stats.replicas.iter().all(|replica| replica.state == ReplicaState::Voting));
+    assert_eq!((stats.services[0].no_quorum, stats.services[0].stopped_by), (1, None));
+    // All gateways are told to drop it.
+    for gateway in &mut world.gateways {
+        assert_eq!(gateway.hear().last().unwrap().0.kind, Kind::Reset);
+    }
+}
+
+#[test]
+fn a_silent_half_of_a_pair_stops_the_service() {
+    for stops in [OnMismatch::StopService, OnMismatch::StopSession] {
+        let memory = Memory::new();
+        let mut window = vec![0; SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(2, stops));
+        world.start(2);
+        let session = id(0, 0);
+        world.open(session);
+        world.run();
+        world.pass(10_000);
+        assert!(world.hear().is_empty(), "nobody has answered yet, so nobody is silent");
+        world.gateways[0].data(session, 0, b"hello");
+        world.run();
+        world.pass(499);
+        assert!(world.hear().is_empty());
+        world.pass(1);
+        let heard = world.hear();
+        assert_eq!(kinds(&heard), [Kind::Reset, Kind::Closed]);
+        let stops = stops == OnMismatch::StopService;
+        let reason = if stops { Reason::Stopped } else { Reason::NoQuorum };
+        assert_eq!(heard[0].arg, reason as u8);
+        let stats = world.voter.stats();
+        assert_eq!(stats.services[0].stopped_by, stops.then_some(1));
+        assert_eq!(stats.disputes[0].kind, DisputeKind::Silence);
+        assert_eq!(
+            (stats.disputes[0].replica, &stats.disputes[0].expected[..]),
+            (1, &b"hello"[..])
+        );
+    }
+}
+
+#[test]
+fn half_of_a_pair_that_resets_is_waited_for_and_no_longer() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
+    world.start(2);
+    let (both, one) = (id(0, 0), id(1, 0));
+    world.open(both);
+    world.open(one);
+    world.run();
+    world.gateways[0].reset(both);
+    world.run();
+    world.pass(400);
+    world.gateways[1].reset(both);
+    world.run();
+    let heard = world.hear();
+    assert_eq!(kinds(&heard), [Kind::Reset, Kind::Closed]);
+    assert_eq!(heard[0].arg, Reason::Peer as u8);
+    assert_eq!(world.voter.stats().disputes_total, 0);
+    world.gateways[1].reset(one);
+    world.run();
+    world.pass(500);
+    assert_eq!(world.hear()[0].arg, Reason::Stopped as u8);
+    let dispute = &world.voter.stats().disputes[0];
+    assert_eq!((dispute.replica, dispute.kind), (1, DisputeKind::Reset));
+}
+
+#[test]
+fn one_of_three_that_is_gone_does_not_end_idle_sessions() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    world.gateways[2].reset(session);
+    world.run();
+    world.pass(60_000);
+    assert!(world.hear().is_empty());
+    world.gateways[0].data(session, 0, b"late");
+    world.gateways[1].data(session, 0, b"late");
+    world.run();
+    assert_eq!(kinds(&world.hear()), [Kind::Release]);
+    let dispute = &world.voter.stats().disputes[0];
+    assert_eq!((dispute.replica, dispute.kind), (2, DisputeKind::Reset));
+    assert_eq!(world.voter.stats().replicas[2].resets, 1);
+}
+
+/// Sends `total` reply bytes from two replicas, while the third stands still.
+fn download(world: &mut World<'_>, session: resh_channel::message::SessionId, total: u64) {
+    let mut sent = 0;
+    let mut waited_ms = 0;
+    let mut credit = resh_channel::window::REPLY_CREDIT_BYTES as u64;
+    while sent < total {
+        for (message, _) in world.gateways[0].hear() {
+            if message.kind == Kind::Credit && message.session == session {
+                credit = message.offset;
+            }
+        }
+        world.gateways[1].hear();
+        let len = (credit - sent).min(total - sent).min(8_192);
+        if len == 0 {
+            assert!(waited_ms < 1_000, "stuck at {sent}");
+            waited_ms += 1;
+            world.pass(1);
+            continue;
+        }
+        for gateway in &mut world.gateways[..2] {
+            gateway.data(session, sent, &vec![1; len as usize]);
+        }
+        sent += len;
+        world.run();
+        world.hear();
+        world.say(Message::new(Kind::Taken, session).at(sent), &[]);
+        world.run();
+    }
+}
+
+#[test]
+fn a_laggard_is_evicted_after_its_budget_and_has_none_until_it_is_in_time() {
+    let memory = Memory::new();
+    let mut window = vec![0; 4 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let began_ms = world.now_ms;
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    download(&mut world, session, 1 << 20);
+    // The budget is 100 ms.
+    assert!((100..=102).contains(&(world.now_ms - began_ms)), "{}", world.now_ms - began_ms);
+    let stats = world.voter.stats();
+    assert_eq!(stats.disputes[0].kind, DisputeKind::Laggard);
+    assert_eq!((stats.replicas[2].evictions, stats.replicas[2].divergences), (1, 0));
+    let evicted = |(message, _): &Heard| message.kind == Kind::Evict && message.arg == 2;
+    assert!(world.gateways[2].hear().iter().any(evicted));
+    // What it sends now is of no interest, and no offence.
+    world.gateways[2].data(session, 0, b"late");
+    world.run();
+    let began_ms = world.now_ms;
+    world.open(id(1, 0));
+    world.run();
+    download(&mut world, id(1, 0), 1 << 20);
+    assert!(world.now_ms - began_ms <= 1, "it has no budget");
+    // It ends one in time.
+    let short = id(2, 0);
+    world.open(short);
+    world.run();
+    for gateway in &mut world.gateways {
+        gateway.fin(short, 0);
+    }
+    world.say(Message::new(Kind::Fin, short), &[]);
+    world.run();
+    let began_ms = world.now_ms;
+    world.open(id(3, 0));
+    world.run();
+    download(&mut world, id(3, 0), 1 << 20);
+    assert!(world.now_ms - began_ms >= 100, "it has a budget again");
+    assert_eq!(world.voter.stats().replicas[2].state, ReplicaState::Voting);
+}
+
+#[test]
+fn a_laggard_in_the_upload_is_evicted() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    for at in 0..8 {
+        world.say(Message::new(Kind::Data, session).at(at * 8192), &[7; 8192]);
+        world.run();
+        for gateway in &mut world.gateways {
+            gateway.hear();
+        }
+    }
+    for gateway in [0, 1] {
+        let taken = Message::new(Kind::Taken, session).at(65_536);
+        world.gateways[gateway].say(taken, &[]);
+    }
+    world.run();
+    world.pass(99);
+    assert!(world.hear().is_empty());
+    world.pass(1);
+    let heard = world.hear();
+    assert_eq!((kinds(&heard), heard[0].offset), (vec![Kind::Credit], 131_072));
+    assert_eq!(world.voter.stats().disputes[0].kind, DisputeKind::Laggard);
+}
+
+#[test]
+fn late_bytes_are_compared_and_late_replicas_dropped_after_a_second() {
+    for lies in [false, true] {
+        let memory = Memory::new();
+        let mut window = vec![0; 8 * SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+        world.start(3);
+        let session = id(0, 0);
+        world.open(session);
+        world.run();
+        for gateway in &mut world.gateways[..2] {
+            gateway.data(session, 0, b"reply");
+            gateway.fin(session, 5);
+        }
+        world.say(Message::new(Kind::Fin, session), &[]);
+        world.run();
+        world.say(Message::new(Kind::Taken, session).at(5), &[]);
+        world.run();
+        assert_eq!(kinds(&world.hear()), [Kind::Release, Kind::Fin]);
+        world.pass(900);
+        if lies {
+            world.gateways[2].data(session, 0, b"rest");
+            world.run();
+        } else {
+            assert!(world.hear().is_empty());
+            world.pass(100);
+        }
+        assert_eq!(kinds(&world.hear()), [Kind::Closed]);
+        let stats = world.voter.stats();
+        let kind = if lies { DisputeKind::Bytes } else { DisputeKind::Laggard };
+        assert_eq!((stats.disputes_total, stats.disputes[0].kind), (1, kind));
+        assert_eq!(stats.disputes[0].replica, 2);
+        // It may still know the session.
+        let heard = world.gateways[2].hear();
+        assert_eq!(heard.last().unwrap().0.kind, Kind::Reset);
+    }
+}
+
+#[test]
+fn too_few_replicas_are_refused_until_they_are_back() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(1);
+    world.open(id(0, 0));
+    world.run();
+    let heard = world.hear();
+    assert_eq!(kinds(&heard), [Kind::Reset, Kind::Closed]);
+    assert_eq!(heard[0].arg, Reason::NoQuorum as u8);
+    assert!(world.gateways[0].hear().is_empty());
+    world.restart(2);
+    for _ in 0..3 {
+        world.run();
+        world.gateways[2].join();
+    }
+    world.run();
+    world.open(id(0, 1));
+    world.run();
+    assert!(world.hear().is_empty());
+    assert_eq!(world.gateways[2].hear()[0].0.offset, 0b101);
+}
+
+#[test]
+fn a_domain_that_dies_is_out_at_once() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    // It leads, and dies.
+    world.gateways[0].data(session, 0, b"half a rep");
+    world.run();
+    world.restart(0);
+    world.run();
+    let replica = &world.voter.stats().replicas[0];
+    assert_eq!((replica.state, replica.reason), (ReplicaState::Absent, Some(Condemnation::Died)));
+    assert_eq!(world.voter.stats().disputes_total, 0);
+    for gateway in [1, 2] {
+        world.gateways[gateway].data(session, 0, b"another reply");
+    }
+    world.run();
+    assert_eq!(world.hear().last().unwrap().offset, 13);
+    assert_eq!(world.released(session, 0, 13), b"another reply");
+    // The next one dies too: that is no quorum.
+    world.restart(1);
+    world.run();
+    assert_eq!(world.hear()[0].kind, Kind::Reset);
+    assert_eq!(world.voter.stats().disputes[0].kind, DisputeKind::Silence);
+}
+
+#[test]
+fn a_domain_that_does_not_read_is_condemned_and_the_others_go_on() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    let began_ms = world.now_ms;
+    let mut at = 0;
+    while at < 1 << 20 {
+        let sent = world.try_say(Message::new(Kind::Data, session).at(at), &[7; 4096]);
+        at += if sent { 4096 } else { 0 };
+        world.run();
+        for gateway in &mut world.gateways[..2] {
+            gateway.hear();
+            gateway.say(Message::new(Kind::Taken, session).at(at), &[]);
+        }
+        world.run();
+        world.hear();
+        world.pass(if sent { 0 } else { 1 });
+        assert!(world.now_ms < began_ms + 300, "stuck at {at}");
+    }
+    let replica = &world.voter.stats().replicas[2];
+    let silent = Some(Condemnation::Silent);
+    // A laggard of this session first, and then one that holds up everybody.
+    assert!(replica.state == ReplicaState::Voting || replica.reason == silent);
+    for generation in 1..40u16 {
+        let session = id(1, generation);
+        world.open(session);
+        for at in (0..49_152).step_by(4096) {
+            while !world.try_say(Message::new(Kind::Data, session).at(at), &[7; 4096]) {
+                world.pass(1);
+                world.run();
+            }
+            for gateway in &mut world.gateways[..2] {
+                gateway.hear();
+            }
+            world.run();
+        }
+        world.say(Message::new(Kind::Reset, session), &[]);
+        world.run();
+        world.hear();
+    }
+    assert!(world.now_ms < began_ms + 1_000);
+    let stats = world.voter.stats();
+    assert_eq!(stats.replicas[2].state, ReplicaState::Condemned);
+    assert_eq!(stats.replicas[2].reason, silent);
+    assert_eq!(stats.replicas[0].state, ReplicaState::Voting);
+}
+
+#[test]
+fn a_voter_that_cannot_tell_the_network_forgets_nothing() {
+    let memory = Memory::new();
+    let slots = 900;
+    let mut window = vec![0; slots * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(1, OnMismatch::StopSession));
+    world.start(1);
+    // Far more messages than the ring holds: the network does not read.
+    for index in 0..slots as u16 {
+        world.open(id(index, 0));
+        world.run();
+        world.gateways[0].hear();
+        for at in 0..8 {
+            world.gateways[0].data(id(index, 0), at, b"x");
+            world.run();
+        }
+        world.gateways[0].fin(id(index, 0), 8);
+        world.run();
+    }
+    let mut released = vec![0; slots];
+    let mut ended = 0;
+    loop {
+        let heard = world.hear();
+        if heard.is_empty() {
+            break;
+        }
+        for message in heard {
+            match message.kind {
+                Kind::Release => released[usize::from(message.session.index)] = message.offset,
+                Kind::Fin => ended += 1,
+                kind => panic!("{kind:?}"),
+            }
+        }
+        assert!(world.wakes() || ended == slots, "the voter waits for room, and was not woken");
+        world.run();
+    }
+    assert_eq!(ended, slots);
+    assert!(released.iter().all(|offset| *offset == 8));
+}
+
+#[test]
+fn a_domain_is_let_in_whatever_the_last_one_left() {
+    use resh_channel::memory::Ordering;
+    for left in [3, 1 << 40, u64::MAX, 8_000] {
+        let memory = Memory::new();
+        let mut window = vec![0; SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(1, OnMismatch::StopSession));
+        world.start(1);
+        for word in memory.reply_rings[0].iter().skip(512) {
+            word.store(u64::MAX, Ordering::Relaxed);
+        }
+        memory.reply_rings[0][0].store(left, Ordering::Release);
+        world.run();
+        memory.broadcast_cursors[0][0].store(left, Ordering::Release);
+        world.restart(0);
+        for _ in 0..3 {
+            world.run();
+            world.gateways[0].join();
+        }
+        world.run();
+        let replica = &world.voter.stats().replicas[0];
+        assert_eq!((replica.state, replica.generation), (ReplicaState::Voting, 2), "{left}");
+        world.open(id(0, 0));
+        world.run();
+        assert_eq!(world.gateways[0].hear().len(), 1);
+    }
+}
+
+#[test]
+fn statistics_are_published_and_soon_after_a_dispute() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    world.pass(100);
+    let mut scratch = vec![0; 16 * 1024];
+    let mut read = || {
+        resh_channel::snapshot::read::<resh_channel::stats::VoterStats>(&memory.stats, &mut scratch)
+            .unwrap()
+    };
+    let stats = read();
+    assert!(stats.services[0].has_quorum);
+    assert!(stats.replicas.iter().all(|replica| replica.state == ReplicaState::Voting));
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    world.pass(100);
+    assert_eq!(read().sessions_open, 1);
+    for (gateway, reply) in [b"1", b"2", b"3"].into_iter().enumerate() {
+        world.gateways[gateway].data(session, 0, reply);
+    }
+    world.run();
+    world.pass(10);
+    let stats = read();
+    assert_eq!((stats.disputes_total, stats.sessions_open), (3, 0));
+    assert!(!stats.services[0].has_quorum);
+    // Nothing happens, so nothing is due, but for a look at a deadline that was cleared.
+    world.pass(500);
+    assert_eq!(world.voter.deadline_ms(), None);
+}

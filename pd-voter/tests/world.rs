@@ -85,6 +85,7 @@ struct Sim<'m> {
     clients: Vec<Client>,
     generations: [u16; SLOTS],
     completed: usize,
+    awake: bool,
     /// Whether replicas are correct enough that every session must succeed.
     tolerable: bool,
 }
@@ -379,7 +380,13 @@ impl Sim<'_> {
             self.gateway(at);
         }
         self.supervise();
-        self.world.voter.step(self.world.now_ms, CLOCK_S).expect("the network keeps the rules");
+        // The voter runs only if somebody wakes it, and one step at a time.
+        self.awake |= self.world.wakes();
+        if self.awake {
+            let signals = self.world.voter.step(self.world.now_ms, CLOCK_S);
+            let more = signals.expect("the network keeps the rules").more;
+            self.awake = more || !self.world.voter.arm();
+        }
         self.network();
         if self.random.once_in(3) {
             self.world.now_ms += 1;
@@ -407,6 +414,7 @@ fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
         clients: Vec::new(),
         generations: [0; SLOTS],
         completed: 0,
+        awake: true,
         tolerable: faults <= replicas - (replicas / 2 + 1),
     };
     sim.world.start(replicas);

@@ -107,23 +107,13 @@ pub fn id(index: u16, generation: u16) -> SessionId {
 /// What one end of a channel read: the message, and its payload.
 pub type Heard = (Message, Vec<u8>);
 
-fn hear(consumer: &mut Consumer<'_>) -> Vec<Heard> {
-    let mut heard = Vec::new();
-    while let Some(record) = consumer.peek().expect("the voter keeps the rules") {
-        let mut payload = vec![0; record.payload.len()];
-        record.payload.copy_to(&mut payload);
-        consumer.advance(&record);
-        heard.push((record.message, payload));
-    }
-    consumer.release();
-    heard
-}
-
 /// The domain of one replica, which does what the test says.
 pub struct Gateway<'m> {
     memory: &'m Memory,
     number: usize,
     generation: u64,
+    /// Whether the voter was to be notified.
+    pub signalled: bool,
     pub replies: Option<Producer<'m>>,
     pub broadcast: Option<Consumer<'m>>,
 }
@@ -163,7 +153,7 @@ impl<'m> Gateway<'m> {
         let replies = self.replies.as_mut().expect("has joined");
         // The cursor page is the voter's, and it keeps the rules; our own ring may be scribbled over.
         let said = replies.push(&message, payload).unwrap_or(false);
-        replies.publish();
+        self.signalled |= replies.publish() != 0;
         said
     }
 
@@ -180,7 +170,7 @@ impl<'m> Gateway<'m> {
     }
 
     pub fn hear(&mut self) -> Vec<Heard> {
-        self.broadcast.as_mut().map(hear).unwrap_or_default()
+        self.hear_some(usize::MAX).expect("the voter keeps the rules")
     }
 
     /// At most so many records, or none if this end of the ring is broken.
@@ -190,10 +180,12 @@ impl<'m> Gateway<'m> {
         while heard.len() < most
             && let Some(record) = broadcast.peek().ok()?
         {
-            heard.push((record.message, vec![0; record.payload.len()]));
+            let mut payload = vec![0; record.payload.len()];
+            record.payload.copy_to(&mut payload);
+            heard.push((record.message, payload));
             broadcast.advance(&record);
         }
-        broadcast.release();
+        self.signalled |= broadcast.release();
         Some(heard)
     }
 
@@ -211,14 +203,22 @@ pub struct World<'m> {
     pub from_voter: Consumer<'m>,
     pub gateways: [Gateway<'m>; 3],
     pub now_ms: u64,
+    /// Whether the voter was to be notified.
+    pub signalled: bool,
 }
 
 pub const CLOCK_S: u32 = 1_700_000_000;
 
 impl<'m> World<'m> {
     pub fn new(memory: &'m Memory, window: &'m mut [u8], appliance: &Appliance) -> Self {
-        let gateway =
-            |number| Gateway { memory, number, generation: 0, replies: None, broadcast: None };
+        let gateway = |number| Gateway {
+            memory,
+            number,
+            generation: 0,
+            signalled: false,
+            replies: None,
+            broadcast: None,
+        };
         let to_voter = Producer::with_reader(&memory.n2v_ring, &memory.n2v_cursor).unwrap();
         Self {
             memory,
@@ -227,6 +227,7 @@ impl<'m> World<'m> {
             from_voter: Consumer::new(&memory.v2n_ring, &memory.v2n_cursor, 0).unwrap(),
             gateways: [gateway(0), gateway(1), gateway(2)],
             now_ms: 1_000,
+            signalled: false,
         }
     }
 
@@ -236,6 +237,7 @@ impl<'m> World<'m> {
         gateway.generation += 1;
         (gateway.replies, gateway.broadcast) = (None, None);
         self.memory.supervision[number].store(gateway.generation, Ordering::Release);
+        self.signalled = true;
     }
 
     /// Starts `count` gateways and lets them in.
@@ -285,7 +287,7 @@ impl<'m> World<'m> {
 
     pub fn try_say(&mut self, message: Message, payload: &[u8]) -> bool {
         let said = self.to_voter.push(&message, payload).expect("the voter keeps the rules");
-        self.to_voter.publish();
+        self.signalled |= self.to_voter.publish() != 0;
         said
     }
 
@@ -295,7 +297,22 @@ impl<'m> World<'m> {
 
     /// What the network was told since the last time.
     pub fn hear(&mut self) -> Vec<Message> {
-        hear(&mut self.from_voter).into_iter().map(|(message, _)| message).collect()
+        let mut heard = Vec::new();
+        while let Some(record) = self.from_voter.peek().expect("the voter keeps the rules") {
+            heard.push(record.message);
+            self.from_voter.advance(&record);
+        }
+        self.signalled |= self.from_voter.release();
+        heard
+    }
+
+    /// Whether anybody has notified the voter, or its deadline has passed, since the last time.
+    pub fn wakes(&mut self) -> bool {
+        let mut wakes = core::mem::take(&mut self.signalled);
+        for gateway in &mut self.gateways {
+            wakes |= core::mem::take(&mut gateway.signalled);
+        }
+        wakes || self.voter.deadline_ms().is_some_and(|at_ms| at_ms <= self.now_ms)
     }
 
     /// Bytes of the reply stream, as the network sees them.
