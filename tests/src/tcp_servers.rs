@@ -106,14 +106,10 @@ fn copy(mut from: TcpStream, mut to: TcpStream, bytes_per_s: Option<usize>) {
 /// # Errors
 /// If no port is free.
 pub fn dateless_web_server() -> io::Result<TcpServer> {
-    let answers = [1 << 10, 64 << 20].map(|length: usize| {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-        let mut answer = head.into_bytes();
-        answer.extend((0..length).map(|at| (at ^ (at >> 8)) as u8));
-        answer
-    });
+    let bodies = [1 << 10, 64 << 20]
+        .map(|length: usize| (0..length).map(|at| (at ^ (at >> 8)) as u8).collect::<Vec<_>>());
     TcpServer::start(move |stream| {
-        let _ = serve_dateless(stream, &answers);
+        let _ = serve_dateless(stream, &bodies);
     })
 }
 
@@ -126,9 +122,16 @@ fn serve_dateless(mut stream: TcpStream, [small, large]: &[Vec<u8>; 2]) -> io::R
         request.extend_from_slice(&buffer[..count]);
         while let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") {
             let head: Vec<u8> = request.drain(..end + 4).collect();
-            stream.write_all(if head.starts_with(b"GET /64m ") { large } else { small })?;
+            let body = if head.starts_with(b"GET /64m ") { large } else { small };
             let has = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
-            if has(b"Connection: close") {
+            let closes = has(b"Connection: close");
+            let connection = if closes { "Connection: close\r\n" } else { "" };
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{connection}\r\n");
+            let (first, rest) = body.split_at(small.len());
+            stream.write_all(&[head.as_bytes(), first].concat())?;
+            stream.write_all(rest)?;
+            if closes {
                 return stream.shutdown(Shutdown::Write);
             }
         }

@@ -12,6 +12,7 @@ use sel4_microkit::linux::{self, Grants};
 use crate::listener::Listener;
 use crate::monitor;
 use crate::sandbox::{self, Need};
+use crate::tap;
 use crate::upstream::Sockets;
 use crate::{allocator, programs};
 
@@ -41,7 +42,7 @@ fn start(program: &str, grants_fd: RawFd) -> Result<std::convert::Infallible, St
         "gateway" => gateway(),
         "monitor" => {
             let handler = monitor::start(unix.map(owned), tcp.map(owned));
-            run(handler, &[Need::Sockets, Need::Accept, Need::Memory], false)
+            run(handler, &[Need::Sockets, Need::Accept], false)
         }
         other => programs::run(other, argument),
     }
@@ -88,7 +89,11 @@ fn network() -> Result<std::convert::Infallible, String> {
             let listener = Listener::bind(&appliance).map_err(text)?;
             run(pd_network::domain::start(listener), &[Need::Sockets, Need::Accept], true)
         }
-        config::Network::Smoltcp(settings) => Err(format!("no TAP {}", settings.tap)),
+        config::Network::Smoltcp(settings) => {
+            let stack = tap::stack(settings, &appliance).map_err(text)?;
+            // Frames go through `read` and `write`.
+            run(pd_network::domain::start(stack), &[], true)
+        }
     }
 }
 

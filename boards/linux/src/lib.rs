@@ -13,4 +13,5 @@ pub mod runtime_dir;
 pub mod sandbox;
 pub mod status;
 pub mod system;
+pub mod tap;
 pub mod upstream;

@@ -22,10 +22,6 @@ pub enum Need {
     /// Connect sockets it holds to exactly these addresses: pointers to memory that cannot be changed
     /// any more, and lengths.
     Connect(Vec<(usize, u32)>),
-    /// Frames on a descriptor it holds.
-    Frames,
-    /// Anonymous memory that is never executable.
-    Memory,
 }
 
 fn equal(argument: u8, value: u64) -> SeccompCondition {
@@ -62,17 +58,6 @@ fn needed(need: &Need) -> Vec<Allowed> {
                 rule(vec![equal(1, *pointer as u64), equal(2, u64::from(*len))])
             });
             vec![(libc::SYS_connect, rules.collect())]
-        }
-        Need::Frames => always(&[libc::SYS_readv, libc::SYS_writev]).collect(),
-        Need::Memory => {
-            let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-            let anonymous = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-            let mut calls: Vec<Allowed> = always(&[libc::SYS_brk, libc::SYS_munmap]).collect();
-            calls.push((
-                libc::SYS_mmap,
-                vec![rule(vec![equal(2, protection), equal(3, anonymous)])],
-            ));
-            calls
         }
     }
 }

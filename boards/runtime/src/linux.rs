@@ -212,7 +212,9 @@ pub fn run<H: Handler>(mut handler: H) -> Result<std::convert::Infallible, H::Er
 }
 
 fn wait(events: &mut [libc::epoll_event]) -> ChannelSet {
-    let deadline_ms = LOOP.with_borrow(|state| state.deadline_ms);
+    // What was not taken stays: never more than there is room for, and at least one.
+    let (deadline_ms, left) = LOOP.with_borrow(|state| (state.deadline_ms, state.ready.len()));
+    let events = &mut events[left.min(EVENTS - 1)..];
     let timeout = match deadline_ms {
         Some(at) => at.saturating_sub(now_ms()).min(60_000) as libc::c_int,
         None => -1,

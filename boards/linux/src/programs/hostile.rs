@@ -1,6 +1,12 @@
 //! A replica's domain that is broken, or broken into. It is an honest gateway for a while, so that it
-//! is let in, and then does to its memory and its channel what no gateway does. What it does is a
-//! function of the seed and of which life of the domain it is.
+//! is let in, and then does to its memory and its channel what no gateway does, one misdeed after the
+//! other until the domain is ended. What it does is a function of the seed and of which life of the
+//! domain it is. It says so on standard error:
+//!
+//! ```text
+//! gateway_1: hostile life <life>: <misdeed>
+//! gateway_1: hostile rounds <how many since the last such line>
+//! ```
 
 use std::convert::Infallible;
 
@@ -10,7 +16,7 @@ use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, SessionId};
 use resh_channel::ring::DATA_WORD;
 use sel4_microkit::{Channel, ChannelSet, Handler, debug_println, now_ms, region, set_deadline};
 
-use super::liar::Liar;
+use super::liar::{Liar, lie_in_one_of};
 
 /// The channel to the voter.
 const VOTER: Channel = Channel::new(0);
@@ -18,12 +24,14 @@ const VOTER: Channel = Channel::new(0);
 const POSITION: usize = 0;
 /// Word of a ring or a cursor page that asks for a signal.
 const WANTS_SIGNAL: usize = 8;
-/// How long the domain behaves at most, in milliseconds.
+/// How long the domain behaves at first, at most, in milliseconds.
 const HONEST_MS: u64 = 400;
-/// Time between two misdeeds, in milliseconds.
-const PAUSE_MS: u64 = 3;
-/// How long a storm of signals lasts, in milliseconds.
-const STORM_MS: u64 = 500;
+/// How long it keeps to one misdeed at most, in milliseconds.
+const MISDEED_MS: u64 = 600;
+/// Time between two rounds of a misdeed, in milliseconds.
+const PAUSE_MS: u64 = 2;
+/// Rounds that are worth a line.
+const ROUNDS_PER_LINE: u64 = 10;
 
 /// Pseudo-random numbers (SplitMix64).
 #[derive(Clone, Copy)]
@@ -48,7 +56,7 @@ impl Random {
     }
 }
 
-/// What a life of the domain does.
+/// What the domain does for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Misdeed {
     /// Random words all over its ring.
@@ -63,7 +71,7 @@ enum Misdeed {
     BadRecords,
     /// Votes to end sessions that have not ended, and bytes after the end.
     BadEnds,
-    /// Signals without end.
+    /// Signals without pause.
     Storm,
     /// Wrong bytes in answers, now and then.
     Lie,
@@ -71,7 +79,7 @@ enum Misdeed {
     LieAlways,
     /// Does nothing any more.
     Hang,
-    /// Computes for ever.
+    /// Computes, and does not wait.
     Spin,
     /// Says hello for another life.
     WrongHello,
@@ -111,20 +119,13 @@ pub(super) fn run(seed: u64) -> Result<Infallible, String> {
     let supervision = region("supervision").map_err(text)?;
     let life = supervision.get(replica).map_or(0, |word| word.load(Ordering::Acquire));
     let mut random = Random(seed ^ life.rotate_left(32));
-    let misdeed = random.pick(&MISDEEDS);
-    debug_println!("hostile life {life}: {misdeed:?}");
-
     let (sockets, needs) = crate::domain::upstream()?;
-    let one_in = match misdeed {
-        Misdeed::Lie => 20,
-        Misdeed::LieAlways => 1,
-        _ => 0,
-    };
-    let honest = domain::start(Liar { inner: sockets, random, one_in });
+    let honest = domain::start(Liar { inner: sockets, random });
     let hostile = Hostile {
         honest: honest.map_err(|error| error.to_string())?,
-        misdeed,
-        honest_until_ms: now_ms() + random.below(HONEST_MS),
+        misdeed: None,
+        until_ms: now_ms() + random.below(HONEST_MS),
+        rounds: 0,
         random,
         life,
         reply_ring: region("reply_ring").map_err(text)?,
@@ -136,8 +137,10 @@ pub(super) fn run(seed: u64) -> Result<Infallible, String> {
 
 struct Hostile<H> {
     honest: H,
-    misdeed: Misdeed,
-    honest_until_ms: u64,
+    /// None: it is still honest.
+    misdeed: Option<Misdeed>,
+    until_ms: u64,
+    rounds: u64,
     random: Random,
     life: u64,
     reply_ring: &'static Words,
@@ -149,22 +152,24 @@ impl<H: Handler> Handler for Hostile<H> {
     type Error = H::Error;
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), H::Error> {
-        let honest = matches!(self.misdeed, Misdeed::Lie | Misdeed::LieAlways);
-        if honest {
-            return self.honest.notified(channels);
-        }
         let now_ms = now_ms();
-        if now_ms < self.honest_until_ms {
-            let result = self.honest.notified(channels);
+        if now_ms >= self.until_ms {
+            self.turn_to_the_next(now_ms);
+        }
+        // It keeps up appearances between its misdeeds. What it does by then need not make sense, not even to
+        // itself.
+        let result = match self.misdeed {
+            Some(Misdeed::Hang | Misdeed::Spin) => Ok(()),
+            _ => self.honest.notified(channels),
+        };
+        let Some(misdeed) = self.misdeed else {
             set_deadline(Some(now_ms + PAUSE_MS));
             return result;
-        }
-        self.misbehave(now_ms);
-        // Some keep up appearances between their misdeeds; what it does by then is no longer sure to
-        // make sense, not even to itself.
-        let goes_on = !matches!(self.misdeed, Misdeed::Hang | Misdeed::Spin);
-        if goes_on && self.random.below(2) == 0 {
-            let _ = self.honest.notified(channels);
+        };
+        self.commit(misdeed);
+        self.rounds += 1;
+        if self.rounds.is_multiple_of(ROUNDS_PER_LINE) {
+            debug_println!("hostile rounds {ROUNDS_PER_LINE}");
         }
         set_deadline(Some(now_ms + PAUSE_MS));
         Ok(())
@@ -172,8 +177,20 @@ impl<H: Handler> Handler for Hostile<H> {
 }
 
 impl<H> Hostile<H> {
-    fn misbehave(&mut self, now_ms: u64) {
-        match self.misdeed {
+    fn turn_to_the_next(&mut self, now_ms: u64) {
+        let misdeed = self.random.pick(&MISDEEDS);
+        debug_println!("hostile life {}: {misdeed:?}", self.life);
+        self.misdeed = Some(misdeed);
+        self.until_ms = now_ms + self.random.below(MISDEED_MS);
+        lie_in_one_of(match misdeed {
+            Misdeed::Lie => 20,
+            Misdeed::LieAlways => 1,
+            _ => 0,
+        });
+    }
+
+    fn commit(&mut self, misdeed: Misdeed) {
+        match misdeed {
             Misdeed::Scribble => self.scribble(),
             Misdeed::Head => {
                 let head = self.reply_ring[POSITION].load(Ordering::Relaxed);
@@ -188,14 +205,16 @@ impl<H> Hostile<H> {
             Misdeed::BadHeaders => self.bad_header(),
             Misdeed::BadRecords => self.bad_record(),
             Misdeed::BadEnds => self.bad_end(),
-            Misdeed::Storm => self.storm(now_ms),
+            Misdeed::Storm => self.storm(),
             Misdeed::WrongHello => {
                 let life = self.random.next() ^ self.life;
                 self.write(&Message::new(Kind::Hello, SessionId::default()).at(life), 0);
             }
-            Misdeed::Spin => loop {
-                std::hint::spin_loop();
-            },
+            Misdeed::Spin => {
+                while now_ms() < self.until_ms {
+                    std::hint::spin_loop();
+                }
+            }
             Misdeed::Exit => std::process::exit(self.random.below(256) as i32),
             Misdeed::Abort => std::process::abort(),
             Misdeed::Fault => self.broadcast_ring[DATA_WORD].store(0, Ordering::Relaxed),
@@ -297,8 +316,8 @@ impl<H> Hostile<H> {
         self.write(&Message { kind, arg: 1, session, clock_s: 0, offset }, 0);
     }
 
-    fn storm(&mut self, began_ms: u64) {
-        while now_ms() < began_ms + STORM_MS {
+    fn storm(&mut self) {
+        while now_ms() < self.until_ms {
             for _ in 0..100 {
                 VOTER.notify();
                 self.reply_ring[WANTS_SIGNAL].store(1, Ordering::Relaxed);

@@ -1,21 +1,29 @@
 //! A replica that lies: connections on which some of the received bytes are changed.
 
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
-use resh_channel::memory::{Bytes, Ordering, WORD_BYTES, Words};
+use resh_channel::memory::{AtomicU64, Bytes, Ordering, WORD_BYTES, Words};
 
 use super::hostile::Random;
 
-/// Passes everything on to `inner`, and lies in one of `one_in` replies. 0: never.
+/// One of how many replies is a lie. 0: none.
+static ONE_IN: AtomicU64 = AtomicU64::new(0);
+
+/// From now on one of `replies` received pieces is a lie. 0: none.
+pub(super) fn lie_in_one_of(replies: u64) {
+    ONE_IN.store(replies, Ordering::Relaxed);
+}
+
+/// Passes everything on to `inner`, and lies as [`lie_in_one_of`] says.
 pub(super) struct Liar<U> {
     pub(super) inner: U,
     pub(super) random: Random,
-    pub(super) one_in: u64,
 }
 
 impl<U> Liar<U> {
     /// Where to change a byte of the `len` that came, if at all.
     fn place(&mut self, len: usize) -> Option<usize> {
-        let lies = self.one_in > 0 && self.random.below(self.one_in) == 0;
+        let one_in = ONE_IN.load(Ordering::Relaxed);
+        let lies = one_in > 0 && self.random.below(one_in) == 0;
         lies.then(|| self.random.below(len as u64) as usize)
     }
 }

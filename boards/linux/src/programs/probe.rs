@@ -59,10 +59,10 @@ pub(super) fn run() -> Result<Infallible, String> {
                 probe._held.0 = Some(listener);
                 vec![Need::Sockets, Need::Accept]
             } else {
-                vec![Need::Frames]
+                Vec::new()
             }
         }
-        "resh_monitor" => vec![Need::Sockets, Need::Accept, Need::Memory],
+        "resh_monitor" => vec![Need::Sockets, Need::Accept],
         gateway if gateway.starts_with("gateway_") => {
             let (sockets, needs) = upstream()?;
             probe._held.1 = Some(sockets);
