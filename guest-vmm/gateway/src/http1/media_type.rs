@@ -39,11 +39,10 @@ pub(super) fn put(to: &mut Buffer, value: Option<&[u8]>) {
         Some((_, name)) => to.put(name.as_bytes()),
         None => put_lower(to, essence),
     }
-    if implies_utf8(essence) && !list[..count].iter().any(|(name, _)| fields::is(name, "charset")) {
-        if let Some(free) = list.get_mut(count) {
-            *free = (b"charset", b"utf-8");
-            count += 1;
-        }
+    let labelled = list[..count].iter().any(|(name, _)| fields::is(name, "charset"));
+    if let (true, Some(free)) = (implies_utf8(essence) && !labelled, list.get_mut(count)) {
+        *free = (b"charset", b"utf-8");
+        count += 1;
     }
     // Insertion sort by name: there are a few at most.
     for at in 1..count {
