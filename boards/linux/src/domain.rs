@@ -97,18 +97,18 @@ fn network() -> Result<std::convert::Infallible, String> {
     }
 }
 
-/// The sockets of a gateway, and what of the kernel they need.
+/// The sockets of a gateway, and what of the kernel they need. To be called before the gateway is made.
 pub fn upstream() -> Result<(Sockets, Vec<Need>), String> {
+    // What follows makes buffers for every session there can be: get each from the kernel by itself, so that those which are
+    // never used take up no memory.
+    // SAFETY: no pointer is passed.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 4096) };
     let sockets = Sockets::new(&appliance()?).map_err(text)?;
     let needs = vec![Need::Sockets, Need::Connect(sockets.connect_targets())];
     Ok((sockets, needs))
 }
 
 fn gateway() -> Result<std::convert::Infallible, String> {
-    // Buffers for every session there can be: get each from the kernel by itself, so that those which are
-    // never used take up no memory.
-    // SAFETY: no pointer is passed.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 4096) };
     let (sockets, needs) = upstream()?;
     run(gateway::domain::start(sockets), &needs, true)
 }
