@@ -9,13 +9,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use common::suite::{self, IDLE_MS, SESSIONS, SLOTS, Seen, World};
-use common::voter::Voter;
+use common::voter::{Service, Voter};
 use common::{Memory, Rng};
 use pd_network::stack::{Accepted, Conn, Event, Received, Sent, Stack};
-use pd_network::{Limits, Network};
+use pd_network::{Error, Limits, Network};
 use proptest::prelude::*;
 use resh_channel::memory::{Bytes, Words, copy_in};
+use resh_channel::message::{Kind, Message, SessionId};
 use resh_channel::stats::NetworkStats;
+use resh_channel::window::WINDOW_BYTES;
 
 /// Bytes under way in each direction of a connection, at most.
 const PIPE_BYTES: usize = 100_000;
@@ -361,6 +363,86 @@ fn linger() {
 #[test]
 fn full_ring() {
     simulate(|w| suite::full_ring(w));
+}
+
+/// A session with the service `Source(100)`, of which nothing is released yet.
+fn quiet_session(w: &mut Simulation<'_>) -> SessionId {
+    w.voter.services = vec![Service::Source(100)];
+    w.voter.release_bytes = 0;
+    let client = w.connect(0);
+    let session = loop {
+        w.step();
+        if let Some(index) = w.voter.find(address(client)) {
+            break w.voter.session(index).id;
+        }
+    };
+    for _ in 0..100 {
+        w.step();
+    }
+    session
+}
+
+/// What comes of a record that the voter, which is trusted, must never send.
+fn broken_voter(record: impl Fn(SessionId) -> Message) -> Result<(), Error> {
+    let memory = Memory::new(SLOTS);
+    let mut w = Simulation::new(&memory, 1);
+    let id = quiet_session(&mut w);
+    w.voter.push(record(id));
+    w.voter.step(true);
+    w.network.turn(w.now_ms).map(drop)
+}
+
+#[test]
+fn impossible_records_stop_the_domain() {
+    let window = WINDOW_BYTES as u64;
+    let records: [fn(SessionId) -> Message; 6] = [
+        |id| Message::new(Kind::Release, id).at(WINDOW_BYTES as u64 + 1),
+        |id| Message::new(Kind::Fin, id).at(WINDOW_BYTES as u64 + 1),
+        |id| Message::new(Kind::Data, id),
+        |id| Message::new(Kind::Open, id),
+        |id| Message::new(Kind::Taken, id),
+        |id| Message::new(Kind::Hello, id),
+    ];
+    for record in records {
+        let result = broken_voter(record);
+        assert!(matches!(result, Err(Error::Record(_))), "{result:?}");
+    }
+    assert_eq!(broken_voter(|id| Message::new(Kind::Release, id).at(window)), Ok(()));
+}
+
+#[test]
+fn a_release_never_goes_back() {
+    let memory = Memory::new(SLOTS);
+    let mut w = Simulation::new(&memory, 1);
+    let id = quiet_session(&mut w);
+    for (offset, possible) in [(10, true), (10, true), (9, false)] {
+        w.voter.push(Message::new(Kind::Release, id).at(offset));
+        w.voter.step(false);
+        assert_eq!(w.network.turn(w.now_ms).is_ok(), possible, "{offset}");
+    }
+}
+
+/// Records for ids that are not, or no more, in use mean nothing.
+#[test]
+fn stale_records_are_ignored() {
+    let stale = |id: SessionId| SessionId { generation: id.generation.wrapping_sub(1), ..id };
+    let unused = |id: SessionId| SessionId { index: id.index + 1, ..id };
+    let beyond = |id: SessionId| SessionId { index: u16::MAX, ..id };
+    for other in [stale, unused, beyond] {
+        for kind in [Kind::Release, Kind::Fin, Kind::Reset, Kind::Closed, Kind::Credit, Kind::Data]
+        {
+            let memory = Memory::new(SLOTS);
+            let mut w = Simulation::new(&memory, 1);
+            let id = quiet_session(&mut w);
+            w.voter.push(Message::new(kind, other(id)).at(1 << 40));
+            w.voter.step(true);
+            assert_eq!(w.network.turn(w.now_ms).map(drop), Ok(()));
+            assert_eq!(w.stats().open, 1);
+            w.voter.release_bytes = usize::MAX;
+            w.finish(0);
+            suite::echo(&mut w, &mut Rng::new(1), 1, 1_000);
+        }
+    }
 }
 
 /// The seed is part of the test: every run is the same.
