@@ -37,6 +37,8 @@ pub struct Replica<'m> {
     pub generation: u64,
     /// When it said hello.
     pub joined_ms: u64,
+    /// Whether we must look for its first hello, because its ring cannot wake us.
+    pub needs_probe: bool,
     /// Our position in the reply ring while we do not read it.
     position: u64,
     /// For how long it has held back the others lately.
@@ -62,6 +64,7 @@ impl<'m> Replica<'m> {
             state: ReplicaState::Absent,
             generation: 0,
             joined_ms: 0,
+            needs_probe: false,
             position: consumer.tail(),
             stalled_ms: 0,
             stood: (0, 0),
@@ -112,7 +115,7 @@ impl<'m> Replica<'m> {
             }
         }
         // Ask to be woken, if what lies there does not prevent it.
-        replies.arm();
+        self.needs_probe = !replies.arm();
         false
     }
 

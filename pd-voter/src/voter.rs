@@ -149,7 +149,6 @@ pub struct Voter<'m> {
     stall_checked_ms: u64,
     /// Whose turn is first among the replicas.
     first: usize,
-    probe: bool,
     stats: VoterStats,
     publisher: Publisher<'m>,
     scratch: Box<[u8]>,
@@ -209,7 +208,6 @@ impl<'m> Voter<'m> {
             lacking: None,
             stall_checked_ms: 0,
             first: 0,
-            probe: false,
             stats,
             publisher: Publisher::new(parts.stats),
             scratch: vec![0; STATS_BYTES].into(),

@@ -605,3 +605,98 @@ fn statistics_are_published_and_soon_after_a_dispute() {
     world.pass(500);
     assert_eq!(world.voter.deadline_ms(), None);
 }
+
+#[test]
+fn a_pair_without_one_of_its_domains_stops_only_if_somebody_was_served() {
+    for open in [false, true] {
+        let memory = Memory::new();
+        let mut window = vec![0; 2 * SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
+        world.start(2);
+        if open {
+            world.open(id(0, 0));
+            world.run();
+        }
+        world.restart(1);
+        for _ in 0..3 {
+            world.run();
+            world.gateways[1].join();
+        }
+        world.run();
+        world.hear();
+        world.open(id(1, 0));
+        world.run();
+        let stopped = world.hear().first().map(|message| message.arg);
+        assert_eq!(stopped, open.then_some(Reason::Stopped as u8));
+        assert_eq!(world.voter.stats().services[0].stopped_by, open.then_some(1));
+    }
+}
+
+#[test]
+fn rules_of_the_channel() {
+    let broken: [(Message, Condemnation); 8] = [
+        (Message::new(Kind::Data, id(0, 0)).at(1), Condemnation::WrongOffset),
+        (Message::new(Kind::Fin, id(0, 0)).at(1), Condemnation::WrongOffset),
+        (Message::new(Kind::Taken, id(0, 0)).at(1), Condemnation::WrongOffset),
+        (Message::new(Kind::Data, id(9, 0)), Condemnation::UnexpectedRecord),
+        (Message::new(Kind::Open, id(0, 0)), Condemnation::UnexpectedRecord),
+        (Message::new(Kind::Evict, id(0, 0)), Condemnation::UnexpectedRecord),
+        (Message::new(Kind::Release, id(0, 0)), Condemnation::UnexpectedRecord),
+        (Message::new(Kind::Hello, id(0, 0)).at(1), Condemnation::UnexpectedRecord),
+    ];
+    for (message, reason) in broken {
+        let memory = Memory::new();
+        let mut window = vec![0; SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+        world.start(3);
+        world.open(id(0, 0));
+        world.run();
+        world.gateways[0].say(message, b"x");
+        world.run();
+        let replica = &world.voter.stats().replicas[0];
+        let expected = (ReplicaState::Condemned, Some(reason));
+        assert_eq!((replica.state, replica.reason), expected, "{message:?}");
+    }
+    // Records that come too late are no offence.
+    for (message, _) in &broken[..3] {
+        let memory = Memory::new();
+        let mut window = vec![0; SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+        world.start(3);
+        world.open(id(0, 1));
+        world.run();
+        world.gateways[0].say(*message, b"x");
+        world.run();
+        assert_eq!(world.voter.stats().replicas[0].state, ReplicaState::Voting);
+    }
+}
+
+#[test]
+fn credit_is_kept_to_the_byte() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    for at in 0..8 {
+        for gateway in &mut world.gateways {
+            gateway.data(session, at * 8192, &[1; 8192]);
+        }
+        world.run();
+    }
+    assert!(world.voter.stats().replicas.iter().all(|r| r.state == ReplicaState::Voting));
+    world.gateways[1].data(session, 65_536, b"x");
+    world.run();
+    let replica = &world.voter.stats().replicas[1];
+    assert_eq!(replica.reason, Some(Condemnation::CreditExceeded));
+    // After its end a stream has no more.
+    world.gateways[0].fin(session, 65_536);
+    world.gateways[0].reset(session);
+    world.run();
+    assert_eq!(world.voter.stats().replicas[0].state, ReplicaState::Voting);
+    world.gateways[0].fin(session, 65_536);
+    world.run();
+    assert_eq!(world.voter.stats().replicas[0].reason, Some(Condemnation::UnexpectedRecord));
+}

@@ -7,13 +7,13 @@ use resh_channel::stats::{Condemnation, DisputeKind, ReplicaState};
 
 use super::Voter;
 use crate::limits::{JOIN_MS, PROBE_MS};
+use crate::replica::Replica;
 use crate::slot::Slot;
 use crate::vote::Findings;
 
 impl Voter<'_> {
     /// Looks for new lives of the replicas' domains, and for first hellos.
     pub(super) fn watch_supervision(&mut self) {
-        self.probe = false;
         for replica in 0..REPLICAS_MAX {
             let generation = self.supervision[replica].load(Ordering::Acquire);
             if generation != self.replicas[replica].generation {
@@ -29,15 +29,16 @@ impl Voter<'_> {
             let absent = self.replicas[replica].state == ReplicaState::Absent && generation != 0;
             if absent && self.replicas[replica].heard_hello() {
                 self.welcome(replica);
-            } else if absent {
-                self.probe = true;
             }
         }
     }
 
     /// When to look again for a first hello.
     pub(super) fn probe_ms(&self) -> Option<u64> {
-        self.probe.then_some(self.now_ms + PROBE_MS)
+        let waits = |replica: &Replica<'_>| {
+            replica.state == ReplicaState::Absent && replica.generation != 0 && replica.needs_probe
+        };
+        self.replicas.iter().any(waits).then_some(self.now_ms + PROBE_MS)
     }
 
     /// The first hello: the domain may read the broadcast ring from here on.
