@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gateway::upstream::{Event, Opening, Received, Sent, Upstream};
+use gateway::SLOTS;
+use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
 use resh::upstream::Sockets;
 use sel4_microkit::linux::{self, Grants};
 use sel4_microkit::{ChannelSet, Handler};
@@ -209,11 +210,24 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// A port where nobody listens, and a service without this replica.
+fn refused_at_once() {
+    let nobody = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let mut sockets = Sockets::with_targets(&[Some(nobody), None]).unwrap();
+    for session in 0..SLOTS {
+        assert_eq!(sockets.open(session, 0), Err(Refused));
+        assert_eq!(sockets.open(session, 1), Err(Refused));
+    }
+    // One address, and the one that takes a connection away.
+    assert_eq!(sockets.connect_targets().len(), 2);
+}
+
 /// One test, for a process is one domain only.
 #[test]
 fn sockets_are_used_again() {
     linux::start(Grants { name: "gateway_0".to_owned(), ..Grants::default() }).unwrap();
     let (address, seen) = start_server(64);
+    refused_at_once();
     let opened_at_once = Cell::new(0);
     let client = Client {
         sockets: Sockets::with_targets(&[Some(address)]).unwrap(),
