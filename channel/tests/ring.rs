@@ -232,7 +232,9 @@ fn a_new_reader_may_stand_where_its_predecessor_claimed_to() {
         let mut producer = Producer::new(&ring, 0).unwrap();
         set(&cursor, TAIL, 8);
         let start = producer.add_reader(0, &cursor).unwrap();
-        producer.pause_reader(0, paused);
+        if paused {
+            producer.pause_reader(0, true);
+        }
         let mut fresh = Consumer::new(&ring, &cursor, start).unwrap();
         for n in 0..2 {
             if looks {
@@ -243,7 +245,9 @@ fn a_new_reader_may_stand_where_its_predecessor_claimed_to() {
             take(&mut fresh).unwrap();
             fresh.release();
         }
-        producer.pause_reader(0, false);
+        if paused {
+            producer.pause_reader(0, false);
+        }
         assert_eq!(producer.is_drained(), Ok(true), "{paused} {looks}");
     }
 }
@@ -288,8 +292,13 @@ fn a_new_producer_does_not_answer_for_its_predecessor() {
         consumer.advance(&unreleased);
         set(&ring, HEAD, consumer.tail().wrapping_add(left));
 
+        let unread = consumer.peek().unwrap_or_default();
         consumer.forget_producer();
-        consumer.advance(&unreleased);
+        for record in unread.iter().chain([&unreleased]) {
+            let before = consumer.tail();
+            consumer.advance(record);
+            assert_eq!(consumer.tail(), before, "a record of the dead one moves nothing");
+        }
         assert!(take(&mut consumer).is_none(), "nothing of the dead one is read ({left})");
         assert!(consumer.arm());
 
@@ -320,6 +329,7 @@ fn a_sleeping_consumer_is_reported_until_it_finds_something() {
     producer.push(&data(0), b"x").unwrap();
     assert_eq!(producer.publish(), 0, "nobody sleeps");
     assert!(!consumer.arm(), "there is something");
+    assert_eq!(get(&cursor, ASLEEP), 0);
     take(&mut consumer).unwrap();
     assert!(consumer.arm());
     assert_eq!(producer.publish(), 0, "nothing new");
@@ -451,6 +461,14 @@ fn a_record_that_runs_over_the_end_is_reported() {
     assert_eq!(consumer.peek().err(), Some(Violation::Length));
     set(&ring, last, ((Kind::Data as u64) << 32) | 56);
     assert_eq!(take(&mut consumer).unwrap().1.len(), 56);
+    // Padding that no record needed.
+    for (to_end, violation) in [(4098, None), (4099, Some(Violation::Length))] {
+        let start = CAPACITY as u64 - to_end;
+        let mut consumer = Consumer::new(&ring, &cursor, start).unwrap();
+        set(&ring, DATA_WORD + start as usize, PAD);
+        set(&ring, HEAD, CAPACITY as u64);
+        assert_eq!(consumer.peek().err(), violation);
+    }
     // Padding that reaches past what was published.
     let mut consumer = Consumer::new(&ring, &cursor, producer.head()).unwrap();
     set(&ring, last, PAD);
