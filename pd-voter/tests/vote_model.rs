@@ -325,6 +325,9 @@ fn case(seed: u64) {
         let from = random.below(replicas + 1);
         if from == replicas {
             let released = run.vote.released() as usize;
+            // Nobody can have taken what was not released.
+            run.vote.take(released as u64 + 1);
+            assert_eq!(run.vote.taken(), run.taken as u64);
             if released > run.taken {
                 run.taken += 1 + random.below(released - run.taken);
                 run.vote.take(run.taken as u64);
