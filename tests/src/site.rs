@@ -164,7 +164,10 @@ impl Site {
 /// Servers give up root's rights, so every directory down to the site must let others pass.
 fn open_path_to_servers(dir: &Path) -> io::Result<()> {
     for dir in [dir, dir.parent().unwrap_or(dir)] {
-        fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+        let mode = fs::metadata(dir)?.permissions().mode();
+        if mode & 0o055 != 0o055 {
+            fs::set_permissions(dir, Permissions::from_mode(mode | 0o055))?;
+        }
     }
     Ok(())
 }
