@@ -4,7 +4,7 @@
 
 mod http1_support;
 
-use gateway::http1::{End, Http1, Profile};
+use gateway::http1::{End, Http1, Method, Profile};
 use http1_support::dialect::{Dialect, MODIFIED, PORT};
 use http1_support::network::{Record, Replica, Wire, run};
 use http1_support::{Rng, cases, mutate, show, strict};
@@ -120,7 +120,11 @@ fn they_do_so_for_a_broken_client() {
 fn agree(case: u64, rng: &mut Rng, stream: &[u8], heads: &[Option<bool>], sound: bool) {
     let records = records(rng, stream);
     let mut first = None;
-    let mut http = Http1::new(profile());
+    let mut profile = profile();
+    if rng.one_in(2) {
+        profile.methods = profile.methods.with(Method::Options);
+    }
+    let mut http = Http1::new(profile);
     for make in 0..4 {
         let mut dialect = Dialect::new(rng.next());
         http.reset();

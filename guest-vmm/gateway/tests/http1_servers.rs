@@ -11,6 +11,8 @@ use http1_support::servers::{Server, Site};
 use http1_support::{Rng, cases, mutate, show, strict, tcp};
 
 const CLOCK_S: u32 = 1_800_000_000;
+/// How long a server may take for one answer; this machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one connection sends.
 struct Case {
@@ -574,7 +576,7 @@ fn real_servers_give_the_same_bytes() {
     let all: Vec<Case> = [targets(), fields(), bodies(), streams()].into_iter().flatten().collect();
     let (mut splits, mut unlike) = (Vec::new(), 0);
     for case in &all {
-        let seen = all_three(&servers, &mut https, &case.bytes, Duration::from_secs(5));
+        let seen = all_three(&servers, &mut https, &case.bytes, PATIENCE);
         for (server, seen) in servers.iter().zip(&seen) {
             let reset = seen.end != Some(End::Fin);
             if let Err(error) = strict::read(&seen.bytes, &[], reset) {
@@ -609,7 +611,7 @@ fn real_servers_give_a_broken_client_the_same_bytes() {
         let case = &all[rng.below(all.len())];
         let mut bytes = case.bytes.clone();
         mutate(&mut rng, &mut bytes);
-        let seen = all_three(&servers, &mut https, &bytes, Duration::from_secs(5));
+        let seen = all_three(&servers, &mut https, &bytes, PATIENCE);
         if seen.iter().any(|other| *other != seen[0]) {
             splits += 1;
             // Those that the other test lists, too.

@@ -123,9 +123,8 @@ impl Http1 {
         let exchange = accepted.exchange;
         self.exchange = Some(exchange);
         self.streamed = false;
-        if let Some(answer) = accepted.answer {
-            let (methods, persistence) = (self.profile.methods, exchange.persistence());
-            error::put_refusal(&mut self.to_client, answer, methods, clock_s, persistence, false);
+        if accepted.own {
+            self.put_options();
             self.phase = Phase::Waiting;
             self.replied = true;
             return;

@@ -1,5 +1,6 @@
 //! The response on its way to the client.
 
+use super::error::{self, Refusal};
 use super::response::{self, Action, Length, Plan};
 use super::server::Source;
 use super::{End, Http1, SLACK_BYTES};
@@ -68,6 +69,14 @@ impl Http1 {
             }
             Action::Head => (response::stated_length(self.head.data()), None),
             Action::Canned => (Length::Unstated, None),
+            Action::Options => {
+                if self.to_client.room() < SLACK_BYTES {
+                    return false;
+                }
+                self.put_options();
+                self.begin_drop(source);
+                return true;
+            }
             Action::Pass { skip, left } => (Length::Known(left), Some(Sink::Pass { skip, left })),
             Action::Events => {
                 self.gather.clear();
@@ -87,6 +96,20 @@ impl Http1 {
             None => self.begin_drop(source),
         }
         true
+    }
+
+    /// Answers `OPTIONS` in the replica's place.
+    pub(super) fn put_options(&mut self) {
+        if let Some(exchange) = self.exchange {
+            error::put_refusal(
+                &mut self.to_client,
+                Refusal::new(200, ""),
+                self.profile.methods,
+                exchange.clock_s,
+                exchange.persistence(),
+                false,
+            );
+        }
     }
 
     fn begin_body(&mut self, source: Option<Source>, sink: Sink) {

@@ -47,8 +47,8 @@ pub(super) struct Accepted {
     pub(super) body: Body,
     /// The client waits for `100 Continue`.
     pub(super) expects: bool,
-    /// The gateway answers by itself; nothing is forwarded.
-    pub(super) answer: Option<Refusal>,
+    /// `OPTIONS` that the gateway answers by itself; nothing is forwarded.
+    pub(super) own: bool,
 }
 
 /// Looks for the head's end in a growing buffer, byte by byte, so that what is found first does
@@ -175,14 +175,13 @@ pub(super) fn accept(
 
     let own = asterisk || method == Method::Options && !profile.methods.contains(method);
     if own {
-        let answer = Some(Refusal::new(200, ""));
-        return Ok(Accepted { exchange, body, expects, answer });
+        return Ok(Accepted { exchange, body, expects, own });
     }
     put_head(out, &exchange, target, fields);
     if out.overflowed() || out.len() > profile.max_forwarded_head_bytes {
         return Err(Refusal::new(431, "head too long"));
     }
-    Ok(Accepted { exchange, body, expects, answer: None })
+    Ok(Accepted { exchange, body, expects, own })
 }
 
 fn read_host(fields: &[httparse::Header<'_>], http10: bool) -> Result<Host, Refusal> {

@@ -29,6 +29,8 @@ pub(super) enum Action {
     Head,
     /// The gateway's own text for this status.
     Canned,
+    /// The gateway's own answer to `OPTIONS`.
+    Options,
     /// Bytes `skip..skip + left` of a body of known length.
     Pass { skip: u64, left: u64 },
     /// A body of unknown length: collected, then sent with its length, or in chunks if too long.
@@ -163,7 +165,13 @@ fn decide(
         _ => {}
     }
     let kind = fields::all(fields, "content-type").next().map_or(&b""[..], media_type::essence);
-    if plan.status >= 300 && (kind.is_empty() || kind.eq_ignore_ascii_case(b"text/html")) {
+    let page = kind.is_empty() || fields::is(kind, "text/html");
+    let empty = matches!(plan.framing, Framing::None | Framing::Length(0));
+    if exchange.method == Method::Options && (page || empty) && !says_options(fields) {
+        plan.action = Action::Options;
+        return Ok(());
+    }
+    if plan.status >= 300 && page {
         plan.action = Action::Canned;
         return Ok(());
     }
@@ -239,6 +247,13 @@ pub(super) fn put_head(
     }
     to.put(b"\r\n");
     Ok(())
+}
+
+/// Whether the response to `OPTIONS` comes from a program that knows what it is asked. A server of files
+/// lists the methods it was built with, or refuses.
+fn says_options(fields: &[httparse::Header<'_>]) -> bool {
+    let telling = ["access-control-allow-origin", "access-control-allow-methods", "dav"];
+    telling.iter().any(|name| fields::all(fields, name).next().is_some())
 }
 
 /// Whether this looks like a file: all servers know its length before they send it.

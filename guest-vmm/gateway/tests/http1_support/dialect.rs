@@ -48,6 +48,7 @@ fn answer(request: &Request) -> Answer {
     let n: usize = n.parse().unwrap_or(0);
     let bytes = || (0..n.min(400_000)).map(|i| b'a' + (i * 7 % 23) as u8).collect::<Vec<u8>>();
     match (name, request.method.as_str()) {
+        (_, "OPTIONS") => Answer { kind: None, ..plain(Vec::new()) },
         ("echo", "POST" | "PUT") => Answer { dynamic: true, ..plain(request.body.clone()) },
         ("count", "POST" | "PUT") => plain(request.body.len().to_string().into_bytes()),
         (_, "POST") => Answer { status: 405, kind: Some("text/html"), ..plain(b"<h1>no".to_vec()) },
@@ -162,6 +163,10 @@ impl Dialect {
         }
         if last && (self.rng.one_in(2) || self.http10) {
             fields.push(("Connection", "close".into()));
+        }
+        if request.method == "OPTIONS" {
+            answer.status = [200, 204, 404, 405][self.rng.below(4)];
+            fields.push(("Allow", self.rng.pick(&["GET", "OPTIONS,GET,HEAD", "DELETE"]).into()));
         }
         let body = std::mem::take(&mut answer.body);
         let framed = self.frame(&answer, head_only, last, body, &mut fields);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,8 +17,9 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGTERM, so that it takes its children along.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        // It leads a process group of its own, so that its children go along.
+        let group = format!("-{}", self.process.id());
+        let _ = Command::new("kill").args(["-TERM", "--", &group]).status();
         let _ = self.process.wait();
     }
 }
@@ -113,7 +115,6 @@ impl Site {
     fn nginx(&self) -> Server {
         let (d, root, address) = (self.home("nginx"), self.root(), free_address());
         let d = d.display();
-        // fcgiwrap is a child of nginx's shell, so that it ends with it.
         let config = format!(
             "daemon off; {user} worker_processes 1; pid {d}/pid; error_log {d}/error.log;
              events {{ worker_connections 768; }}
@@ -139,9 +140,8 @@ impl Site {
         );
         fs::write(self.0.join("nginx/conf"), config).unwrap();
         let script = format!(
-            "fcgiwrap -c 4 -s unix:{d}/fcgi & w=$!; trap 'kill $w $n; wait' TERM; \
-             while [ ! -S {d}/fcgi ]; do sleep 0.05; done; chmod 777 {d}/fcgi; \
-             nginx -c {d}/conf & n=$!; wait"
+            "fcgiwrap -c 4 -s unix:{d}/fcgi & while [ ! -S {d}/fcgi ]; do sleep 0.05; done; \
+             chmod 777 {d}/fcgi; exec nginx -c {d}/conf"
         );
         spawn("nginx", address, Command::new("sh").arg("-c").arg(script))
     }
@@ -233,7 +233,8 @@ ScriptSock {d}/cgid.socket
 }
 
 fn spawn(name: &'static str, address: SocketAddr, command: &mut Command) -> Server {
-    let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect(name);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let process = command.spawn().expect(name);
     let server = Server { name, address, process };
     let deadline = Instant::now() + Duration::from_secs(15);
     while TcpStream::connect(address).is_err() {
