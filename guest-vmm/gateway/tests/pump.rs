@@ -365,7 +365,7 @@ fn canonical_replies(records: &[(Vec<u8>, u32)], make: usize, seed: u64) -> (Vec
         // Now and then the server sleeps until the client cannot say more.
         let credit = voter.sessions[&0].request_credit();
         let more = records.get(next).is_some_and(|(bytes, _)| bytes.len() <= credit);
-        let asleep = seed % 2 == 0 && more && !late;
+        let asleep = seed.is_multiple_of(2) && more && !late;
         if (late || random.one_in(3)) && next < records.len() {
             let (bytes, clock_s) = &records[next];
             voter.clock_s = *clock_s;
