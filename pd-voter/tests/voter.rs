@@ -700,3 +700,220 @@ fn credit_is_kept_to_the_byte() {
     world.run();
     assert_eq!(world.voter.stats().replicas[0].reason, Some(Condemnation::UnexpectedRecord));
 }
+
+/// Lets all three replicas send and the client take, but `laggard` only up to `its`.
+struct Download {
+    sent: u64,
+    its: u64,
+}
+
+impl Download {
+    fn go_on(&mut self, world: &mut World<'_>, session: resh_channel::message::SessionId) {
+        // As far as the window lets the two others go.
+        for _ in 0..64 {
+            world.run();
+            let credit = world.gateways[0].hear().into_iter().filter_map(|(message, _)| {
+                (message.kind == Kind::Credit).then_some(message.offset)
+            });
+            let credit = credit.last().unwrap_or(self.sent + 8192).min(self.sent + 8192);
+            for gateway in &mut world.gateways[..2] {
+                gateway.hear();
+                gateway.data(session, self.sent, &vec![1; (credit - self.sent) as usize]);
+            }
+            self.sent = credit;
+            world.run();
+            world.hear();
+            world.say(Message::new(Kind::Taken, session).at(self.sent), &[]);
+            if self.sent >= self.its + 128 * 1024 {
+                break;
+            }
+        }
+        world.run();
+    }
+
+    fn catch_up(&mut self, world: &mut World<'_>, session: resh_channel::message::SessionId) {
+        while self.its < self.sent {
+            let len = (self.sent - self.its).min(8192);
+            world.gateways[2].data(session, self.its, &vec![1; len as usize]);
+            world.gateways[2].hear();
+            self.its += len;
+            world.run();
+        }
+    }
+}
+
+#[test]
+fn waiting_adds_up_and_is_forgotten_slowly() {
+    for (rest_ms, evicted) in [(0, true), (160, true), (480, false)] {
+        let memory = Memory::new();
+        let mut window = vec![0; SLOT_BYTES];
+        let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+        world.start(3);
+        let session = id(0, 0);
+        world.open(session);
+        let mut download = Download { sent: 0, its: 0 };
+        for _ in 0..2 {
+            download.go_on(&mut world, session);
+            assert_eq!(world.voter.stats().disputes_total, 0);
+            world.pass(70);
+            if world.voter.stats().disputes_total > 0 {
+                break;
+            }
+            download.catch_up(&mut world, session);
+            world.pass(rest_ms);
+        }
+        // The budget is 100 ms, of which 1 ms in 8 grows back.
+        assert_eq!(world.voter.stats().disputes_total, u64::from(evicted), "{rest_ms}");
+    }
+}
+
+#[test]
+fn a_pair_that_makes_progress_is_not_silent() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
+    world.start(2);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    for at in 0..5 {
+        // One is always ahead, and the other follows within `reply_ms`.
+        world.gateways[0].data(session, 2 * at, b"xx");
+        world.run();
+        world.pass(300);
+        world.gateways[1].data(session, 2 * at, b"x");
+        world.run();
+        world.pass(300);
+        world.gateways[1].data(session, 2 * at + 1, b"x");
+        world.run();
+    }
+    assert_eq!(world.voter.stats().disputes_total, 0);
+    assert_eq!(world.voter.stats().services[0].reply_bytes, 10);
+}
+
+#[test]
+fn a_client_may_go_on_after_the_reply_has_ended() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    for gateway in &mut world.gateways {
+        gateway.fin(session, 0);
+    }
+    world.run();
+    assert_eq!(kinds(&world.hear()), [Kind::Fin]);
+    world.say(Message::new(Kind::Data, session), b"more");
+    world.run();
+    for gateway in &mut world.gateways {
+        assert_eq!(gateway.hear().last().unwrap().1, b"more");
+    }
+    assert!(world.hear().is_empty());
+    world.say(Message::new(Kind::Fin, session).at(4), &[]);
+    world.run();
+    assert_eq!(kinds(&world.hear()), [Kind::Closed]);
+    // Both ways have ended for everybody: nobody needs to be told.
+    for gateway in &mut world.gateways {
+        assert_eq!(gateway.hear().last().unwrap().0.kind, Kind::Fin);
+    }
+}
+
+#[test]
+fn a_replica_without_a_voice_is_fed_while_it_has_room() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    for (gateway, reply) in [b"a", b"a", b"b"].into_iter().enumerate() {
+        world.gateways[gateway].data(session, 0, reply);
+    }
+    world.run();
+    assert_eq!(world.voter.stats().replicas[2].divergences, 1);
+    let mut fed = 0;
+    for at in 0..16 {
+        world.say(Message::new(Kind::Data, session).at(at * 8192), &[7; 8192]);
+        world.run();
+        for gateway in &mut world.gateways[..2] {
+            gateway.hear();
+            gateway.say(Message::new(Kind::Taken, session).at((at + 1) * 8192), &[]);
+        }
+        world.run();
+        world.hear();
+        for (message, payload) in world.gateways[2].hear() {
+            if message.kind == Kind::Evict {
+                assert_eq!((message.arg, world.voter.stats().replicas[2].evictions), (2, 0));
+                return;
+            }
+            fed += payload.len();
+            assert!(fed <= 65_536 + b"client".len(), "it has no room for that");
+        }
+    }
+    panic!("it was never told");
+}
+
+#[test]
+fn an_index_is_free_only_when_the_gateways_were_told() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut appliance = appliance(1, OnMismatch::StopSession);
+    appliance.limits.lag_budget_ms = 10_000;
+    let mut world = World::new(&memory, &mut window, &appliance);
+    world.start(1);
+    let (session, other) = (id(0, 0), id(1, 0));
+    world.open(session);
+    world.open(other);
+    world.run();
+    for at in 0..7 {
+        world.say(Message::new(Kind::Data, session).at(at * 8192), &[7; 8192]);
+        world.run();
+    }
+    // Fill what is left of the ring, down to the last record.
+    let mut at = 0;
+    for len in [8192, 1024, 8, 0] {
+        while world.voter.arm() && at + len < 65_536 {
+            world.say(Message::new(Kind::Data, other).at(at), &vec![7; len as usize]);
+            at += len;
+            world.voter.step(world.now_ms, CLOCK_S).unwrap();
+            if len == 0 && world.voter.deadline_ms() == Some(world.now_ms + 10) {
+                break;
+            }
+        }
+    }
+    world.hear();
+    world.say(Message::new(Kind::Reset, session), &[]);
+    for _ in 0..10 {
+        world.voter.step(world.now_ms, CLOCK_S).unwrap();
+        assert!(!kinds(&world.hear()).contains(&Kind::Closed), "the gateway knows it still");
+    }
+    let mut reset = false;
+    let mut closed = false;
+    for _ in 0..10 {
+        world.run();
+        closed |= kinds(&world.hear()).contains(&Kind::Closed);
+        let heard = world.gateways[0].hear();
+        reset |= heard.iter().any(|(m, _)| m.kind == Kind::Reset && m.session == session);
+    }
+    assert!(reset && closed);
+}
+
+#[test]
+fn a_network_that_waits_for_room_is_woken() {
+    let memory = Memory::new();
+    let mut window = vec![0; SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    let mut at = 0;
+    while world.try_say(Message::new(Kind::Data, session).at(at), &[7; 4096]) {
+        at += 4096;
+    }
+    assert_eq!(world.to_voter.arm(4096), Ok(true));
+    assert!(world.run().network);
+    assert!(world.try_say(Message::new(Kind::Data, session).at(at), &[7; 4096]));
+}
