@@ -422,6 +422,16 @@ fn a_release_never_goes_back() {
     }
 }
 
+#[test]
+fn a_voter_that_waits_for_room_is_told() {
+    let memory = Memory::new(SLOTS);
+    let mut w = Simulation::new(&memory, 1);
+    let id = quiet_session(&mut w);
+    assert!(!w.network.turn(w.now_ms).unwrap().notify);
+    w.voter.fill_with(Message::new(Kind::Credit, id));
+    assert!(w.network.turn(w.now_ms).unwrap().notify);
+}
+
 /// Records for ids that are not, or no more, in use mean nothing.
 #[test]
 fn stale_records_are_ignored() {

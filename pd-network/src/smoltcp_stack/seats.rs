@@ -104,7 +104,7 @@ pub(super) struct Seats {
     woken: Arc<Woken>,
     /// Word of `woken` looked at next.
     next: usize,
-    /// Handshakes under way, oldest first; some may be over.
+    /// Handshakes under way, oldest first.
     opening: VecDeque<Seat>,
 }
 
@@ -188,8 +188,8 @@ impl Seats {
         })
     }
 
-    /// Puts a socket into `shard` for a client that is about to connect. If all are in use, the oldest
-    /// in TIME-WAIT of the shard gives way, or the oldest handshake.
+    /// Puts a socket into `shard` for a client that is about to connect. If all are in use, one in
+    /// TIME-WAIT gives way, or the oldest handshake.
     pub(super) fn place(
         &mut self,
         shard: usize,
@@ -197,22 +197,18 @@ impl Seats {
         service: u8,
         now_ms: u64,
     ) -> Option<Seat> {
-        if self.shards[shard].seats.len() >= SHARD_SEATS || self.idle.is_empty() {
-            let oldest = self.shards[shard].time_wait.front().copied();
-            let oldest = oldest.or_else(|| self.oldest_handshake(shard));
-            self.recycle(oldest?);
+        let full = self.shards[shard].seats.len() >= SHARD_SEATS;
+        if full || self.idle.is_empty() {
+            let oldest = |shard: &Shard| shard.time_wait.front().copied();
+            let spare = oldest(&self.shards[shard])
+                .or_else(|| if full { None } else { self.shards.iter().find_map(oldest) })
+                .or_else(|| self.oldest_handshake(full.then_some(shard)))?;
+            self.recycle(spare);
         }
         let (seat, socket) = self.idle.pop()?;
-        let full = self.shards[shard].seats.len() >= SHARD_SEATS;
-        if full {
-            self.idle.push((seat, socket));
-            return None;
-        }
         let handle = self.shards[shard].sockets.add(socket);
         self.shards[shard].seats.push(seat);
-        if self.opening.len() < self.states.len() {
-            self.opening.push_back(seat);
-        }
+        self.opening.push_back(seat);
         self.states[usize::from(seat)] = State {
             usage: Use::Opening,
             place: Some(Place { shard, handle }),
@@ -223,12 +219,10 @@ impl Seats {
         Some(seat)
     }
 
-    /// The oldest handshake, of `shard` if that is full.
-    fn oldest_handshake(&mut self, shard: usize) -> Option<Seat> {
-        self.opening.retain(|seat| self.states[usize::from(*seat)].usage == Use::Opening);
-        let full = self.shards[shard].seats.len() >= SHARD_SEATS;
+    /// The oldest handshake, of `shard` if one is given.
+    fn oldest_handshake(&self, shard: Option<usize>) -> Option<Seat> {
         let mut all = self.opening.iter().copied();
-        all.find(|seat| !full || self.shard_of(*seat) == Some(shard))
+        all.find(|seat| shard.is_none() || self.shard_of(*seat) == shard)
     }
 
     /// A handshake is over, one way or the other.

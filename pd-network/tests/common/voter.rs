@@ -130,6 +130,13 @@ impl<'m> Voter<'m> {
         assert!(self.to_network.push(&message, &[]).unwrap(), "no room in the ring to the network");
     }
 
+    /// Fills the ring to the network with `message`, and waits for room.
+    pub fn fill_with(&mut self, message: Message) {
+        while self.to_network.push(&message, &[]).unwrap() {}
+        self.to_network.publish();
+        assert!(self.to_network.arm(0).unwrap());
+    }
+
     pub fn reset(&mut self, index: u16, reason: Reason) {
         let id = self.session(index).id;
         self.push(Message::new(Kind::Reset, id).arg(reason as u8));
