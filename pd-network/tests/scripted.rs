@@ -321,6 +321,11 @@ fn half_close() {
 }
 
 #[test]
+fn closed_early() {
+    simulate(|w| suite::closed_early(w));
+}
+
+#[test]
 fn slow_reader() {
     simulate(|w| suite::slow_reader(w));
 }

@@ -342,6 +342,11 @@ fn half_close() {
 }
 
 #[test]
+fn closed_early() {
+    link(|w| suite::closed_early(w));
+}
+
+#[test]
 fn slow_reader() {
     link(|w| suite::slow_reader(w));
 }

@@ -366,10 +366,12 @@ impl<'m> Voter<'m> {
         }
     }
 
-    /// A draining session has waited enough.
+    /// A draining session has waited enough, or must make room for another.
     fn finish(&mut self, index: usize) {
         let mut findings = Findings::new();
         let session = &self.sessions[index];
+        // Whoever had to make room early is no laggard for that.
+        let late = session.drained_for_ms(self.now_ms) >= self.times.lag_budget_ms;
         for replica in (0..REPLICAS_MAX).filter(|at| session.vote.has_voice(*at)) {
             if !session.vote.is_awaited(replica) {
                 self.slow &= !(1 << replica);
@@ -383,16 +385,12 @@ impl<'m> Voter<'m> {
                 expected: Default::default(),
                 found: Default::default(),
             };
-            // There are no more replicas than room.
-            let _ = findings.push(finding);
+            if late {
+                // There are no more replicas than room.
+                let _ = findings.push(finding);
+            }
         }
-        // Whoever had to make room early is not slow for that.
-        let late = session.drained_for_ms(self.now_ms) >= self.times.lag_budget_ms;
-        let slow = self.slow;
         self.record(index, findings);
-        if !late {
-            self.slow = slow;
-        }
         self.close(index, None);
     }
 

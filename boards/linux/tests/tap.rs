@@ -140,6 +140,11 @@ fn half_close() {
 }
 
 #[test]
+fn closed_early() {
+    case(|w| suite::closed_early(w));
+}
+
+#[test]
 fn slow_reader() {
     case(|w| suite::slow_reader(w));
 }

@@ -408,6 +408,16 @@ fn conditions_and_ranges_are_decided_here() {
 }
 
 #[test]
+fn a_file_is_no_answer_to_post() {
+    let file = "HTTP/1.1 200 OK\r\nLast-Modified: x\r\nETag: \"x\"\r\nAccept-Ranges: bytes\r\n\
+                Content-Type: a/b\r\nContent-Length: 1\r\n\r\nx";
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    let (text, _, _) = exchange(post, &[file]);
+    assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{text}");
+    assert!(text.ends_with("\r\n\r\n405 Method Not Allowed\n"), "{text}");
+}
+
+#[test]
 fn long_bodies_pass_in_bounded_memory() {
     let mut http = Http1::new(Profile::DEFAULT);
     http.client_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", CLOCK_S);

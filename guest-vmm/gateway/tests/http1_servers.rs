@@ -500,10 +500,7 @@ fn streams() -> Vec<Case> {
 /// Why correct servers part on a request all the same, if it is known: `docs/http1.md` lists it.
 fn known(name: &str) -> Option<&'static str> {
     const SPLITS: &[(&str, &[&str])] = &[
-        (
-            "a method that files do not take",
-            &["PUT ", "DELETE ", "POST /hello.txt ", "POST /dir/ "],
-        ),
+        ("a method that files do not take", &["PUT ", "DELETE "]),
         ("what directories show is configured", &[" /no-index/"]),
         (
             "names that one configuration hides",
@@ -597,7 +594,7 @@ fn real_servers_give_the_same_bytes() {
     println!("{} requests, {} split, {unlike} of them three ways", all.len(), splits.len());
     let new: Vec<_> = splits.iter().filter(|(why, _)| why.is_none()).collect();
     assert!(new.is_empty(), "new splits: {new:#?}");
-    assert!(all.len() > 1000 && splits.len() < 100 && unlike <= 2);
+    assert!(all.len() > 1000 && splits.len() < 70 && unlike <= 2);
 }
 
 #[test]
@@ -615,7 +612,7 @@ fn real_servers_give_a_broken_client_the_same_bytes() {
         if seen.iter().any(|other| *other != seen[0]) {
             splits += 1;
             // Those that the other test lists, too.
-            let odd = ["PUT", "DELETE", "POST", "/cgi-bin/"];
+            let odd = ["PUT", "DELETE", "/cgi-bin/"];
             let text = show(&bytes);
             assert!(odd.iter().any(|part| text.contains(part)), "seed {seed}: {text}");
             println!("split: {}", show(&bytes).replace('\n', " "));

@@ -113,10 +113,15 @@ impl Seats {
         let words = usize::from(count).div_ceil(64);
         let woken = Arc::new(Woken((0..words).map(|_| AtomicU64::new(0)).collect()));
         let waker = |seat| Waker::from(Arc::new(Bit { woken: woken.clone(), seat }));
-        let socket = || {
-            let buffer = || tcp::SocketBuffer::new(alloc::vec![0; BUFFER_BYTES]);
-            tcp::Socket::new(buffer(), buffer())
-        };
+        // In one piece, so that those of sockets never used are never touched. It lives as long as the
+        // domain.
+        let memory = alloc::vec![0; usize::from(count) * 2 * BUFFER_BYTES].leak();
+        let sockets = memory.chunks_exact_mut(2 * BUFFER_BYTES).map(|buffers| {
+            let (receive, send) = buffers.split_at_mut(BUFFER_BYTES);
+            tcp::Socket::new(tcp::SocketBuffer::new(receive), tcp::SocketBuffer::new(send))
+        });
+        let mut idle: Vec<_> = (0..count).zip(sockets).collect();
+        idle.reverse();
         let shard = || Shard {
             sockets: SocketSet::new(Vec::with_capacity(SHARD_SEATS)),
             seats: Vec::with_capacity(SHARD_SEATS),
@@ -128,7 +133,7 @@ impl Seats {
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             states: (0..count).map(|_| state()).collect(),
-            idle: (0..count).rev().map(|seat| (seat, socket())).collect(),
+            idle,
             wakers: (0..count).map(waker).collect(),
             woken,
             next: 0,

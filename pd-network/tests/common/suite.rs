@@ -141,6 +141,24 @@ pub fn half_close<'m, W: World<'m> + ?Sized>(w: &mut W) {
     all_over(w);
 }
 
+/// The voter is through with a session whose client has not yet read all: it still gets it, and the id
+/// comes back.
+pub fn closed_early<'m, W: World<'m> + ?Sized>(w: &mut W) {
+    w.voter().services = vec![Service::Source(200_000)];
+    for _ in 0..SLOTS + 2 {
+        let client = w.connect(0);
+        let session = session_of(w, client);
+        w.finish(client);
+        until(w, "the voter closes the session", |w| w.voter().live() == 0);
+        let (bytes, seen) = drain(w, client);
+        assert_eq!(seen, Seen::End);
+        assert!(bytes == patterns(u64::from(session), 0, 200_000), "wrong reply");
+    }
+    all_over(w);
+    let stats = w.stats();
+    assert_eq!((stats.refused, stats.resets), (0, 0));
+}
+
 /// A client that does not read holds only its own window, and nobody else.
 pub fn slow_reader<'m, W: World<'m> + ?Sized>(w: &mut W) {
     w.voter().services = vec![Service::Source(8 << 20)];

@@ -171,6 +171,12 @@ fn decide(
         plan.action = Action::Options;
         return Ok(());
     }
+    if !exchange.method.is_read() && plan.status == 200 && is_plain_file(fields) {
+        // It ignored the method, where others refuse it.
+        plan.status = 405;
+        plan.action = Action::Canned;
+        return Ok(());
+    }
     if plan.status >= 300 && page {
         plan.action = Action::Canned;
         return Ok(());
@@ -259,6 +265,12 @@ fn says_options(fields: &[httparse::Header<'_>]) -> bool {
 /// Whether this looks like a file: all servers know its length before they send it.
 fn is_file(fields: &[httparse::Header<'_>]) -> bool {
     fields::all(fields, "last-modified").next().is_some()
+}
+
+/// Whether this is a file as a server of files sends it, and no program does.
+fn is_plain_file(fields: &[httparse::Header<'_>]) -> bool {
+    let marks = ["last-modified", "etag", "accept-ranges"];
+    marks.iter().all(|name| fields::all(fields, name).next().is_some())
 }
 
 /// The length that goes with the answer to `HEAD`: that of a file, as servers may know others or not.
