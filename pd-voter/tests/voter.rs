@@ -185,7 +185,8 @@ fn a_voter_that_cannot_tell_the_network_forgets_nothing() {
                 kind => panic!("{kind:?}"),
             }
         }
-        assert!(world.wakes() || ended == slots, "the voter waits for room, and was not woken");
+        let woken = core::mem::take(&mut world.signalled);
+        assert!(woken || ended == slots, "the voter waits for room, and was not woken");
         world.run();
     }
     assert_eq!(ended, slots);
@@ -314,4 +315,41 @@ fn a_network_that_waits_for_room_is_woken() {
     assert_eq!(world.to_voter.arm(4096), Ok(true));
     assert!(world.run().network);
     assert!(world.try_say(Message::new(Kind::Data, session).at(at), &[7; 4096]));
+}
+
+#[test]
+fn whoever_writes_to_a_sleeping_voter_wakes_it() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    let session = id(0, 0);
+    world.run();
+    world.signalled = false;
+    world.open(session);
+    assert!(core::mem::take(&mut world.signalled), "the network");
+    world.run();
+    for gateway in 0..3 {
+        world.gateways[gateway].signalled = false;
+        world.gateways[gateway].data(session, 0, b"x");
+        assert!(world.gateways[gateway].signalled, "gateway {gateway}");
+        world.run();
+    }
+    // And whoever makes room for a voter that waits for it.
+    let mut at = 0;
+    while world.try_say(Message::new(Kind::Data, session).at(at), &[7; 8192]) && at < 57_344 {
+        at += 8192;
+        world.run();
+        for gateway in &mut world.gateways[1..] {
+            gateway.hear();
+        }
+    }
+    world.open(id(1, 0));
+    world.say(Message::new(Kind::Data, id(1, 0)), &[7; 8192]);
+    world.run();
+    world.gateways[0].signalled = false;
+    world.gateways[0].hear();
+    assert!(world.gateways[0].signalled, "the reader that was last");
+    world.run();
+    assert_eq!(world.gateways[0].hear().last().unwrap().0.session, id(1, 0));
 }
