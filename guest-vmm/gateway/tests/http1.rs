@@ -409,7 +409,7 @@ fn conditions_and_ranges_are_decided_here() {
 
 #[test]
 fn a_file_is_no_answer_to_post() {
-    let file = "HTTP/1.1 200 OK\r\nLast-Modified: x\r\nETag: \"x\"\r\nAccept-Ranges: bytes\r\n\
+    let file = "HTTP/1.1 200 OK\r\nLast-Modified: x\r\nETag: \"x\"\r\n\
                 Content-Type: a/b\r\nContent-Length: 1\r\n\r\nx";
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     let (text, _, _) = exchange(post, &[file]);

@@ -267,9 +267,10 @@ fn is_file(fields: &[httparse::Header<'_>]) -> bool {
     fields::all(fields, "last-modified").next().is_some()
 }
 
-/// Whether this is a file as a server of files sends it, and no program does.
+/// Whether this is a file as a server of files sends it. Programs that set one of these when they answer a
+/// change do not set both.
 fn is_plain_file(fields: &[httparse::Header<'_>]) -> bool {
-    let marks = ["last-modified", "etag", "accept-ranges"];
+    let marks = ["last-modified", "etag"];
     marks.iter().all(|name| fields::all(fields, name).next().is_some())
 }
 
