@@ -45,57 +45,57 @@ fn echoes() {
 
 #[test]
 fn half_close() {
-    case(|w| suite::half_close(w));
+    case(suite::half_close);
 }
 
 #[test]
 fn closed_early() {
-    case(|w| suite::closed_early(w));
+    case(suite::closed_early);
 }
 
 #[test]
 fn slow_reader() {
-    case(|w| suite::slow_reader(w));
+    case(suite::slow_reader);
 }
 
 #[test]
 fn no_credit() {
-    case(|w| suite::no_credit(w));
+    case(suite::no_credit);
 }
 
 #[test]
 fn client_resets() {
-    case(|w| suite::client_resets(w));
+    case(suite::client_resets);
 }
 
 #[test]
 fn voter_resets() {
-    case(|w| suite::voter_resets(w));
+    case(suite::voter_resets);
 }
 
 #[test]
 fn limit() {
-    case(|w| suite::limit(w));
+    case(suite::limit);
 }
 
 #[test]
 fn ids_are_held() {
-    case(|w| suite::ids_are_held(w));
+    case(suite::ids_are_held);
 }
 
 #[test]
 fn idle() {
-    case(|w| suite::idle(w));
+    case(suite::idle);
 }
 
 #[test]
 fn linger() {
-    case(|w| suite::linger(w));
+    case(suite::linger);
 }
 
 #[test]
 fn full_ring() {
-    case(|w| suite::full_ring(w));
+    case(suite::full_ring);
 }
 
 #[test]
