@@ -18,6 +18,7 @@ mod condition;
 mod date;
 mod error;
 mod fields;
+mod host;
 mod media_type;
 mod method;
 mod reply;

@@ -6,8 +6,9 @@ use super::condition::{Conditions, Range, Tags, date_of};
 use super::date;
 use super::error::{Persistence, Refusal};
 use super::fields::{self, MAX_FIELDS, RequestRule};
+use super::host::Host;
 use super::method::Method;
-use super::target::{self, Host, Rules};
+use super::target::{self, Rules};
 
 /// Longest method name looked for.
 const MAX_METHOD_BYTES: usize = 32;
@@ -55,9 +56,11 @@ pub(super) struct Accepted {
 /// not depend on how the bytes arrived.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Scan {
+    /// Bytes that were looked at.
     at: usize,
+    /// Where the current line begins.
     line: usize,
-    first_line: bool,
+    request_line_read: bool,
 }
 
 impl Scan {
@@ -73,11 +76,11 @@ impl Scan {
             self.check(data, at, byte, profile).map_err(|refusal| (at, refusal))?;
             self.at += 1;
             if byte == b'\n' {
-                if self.line + 2 == self.at && self.first_line {
+                if self.line + 2 == self.at && self.request_line_read {
                     return Ok(Some(self.at));
                 }
                 self.line = self.at;
-                self.first_line = true;
+                self.request_line_read = true;
             }
         }
         Ok(None)
@@ -87,18 +90,18 @@ impl Scan {
         let after_cr = at > 0 && data[at - 1] == b'\r';
         match byte {
             b'\n' if !after_cr => return Err(Refusal::bad("line feed without carriage return")),
-            b'\n' if !self.first_line => check_line(&data[..at - 1])?,
+            b'\n' if !self.request_line_read => check_line(&data[..at - 1])?,
             b'\n' => {}
             _ if after_cr => return Err(Refusal::bad("carriage return without line feed")),
             b'\r' => {}
-            b' ' | b'\t' if at == self.line && self.first_line => {
+            b' ' | b'\t' if at == self.line && self.request_line_read => {
                 return Err(Refusal::bad("folded header field"));
             }
-            b'\t' if self.first_line => {}
+            b'\t' if self.request_line_read => {}
             0..b' ' | 0x7f => return Err(Refusal::bad("control character in the head")),
             _ => {}
         }
-        if !self.first_line {
+        if !self.request_line_read {
             if at == MAX_METHOD_BYTES && !data[..at].contains(&b' ') {
                 return Err(Refusal::new(501, "method too long"));
             }

@@ -6,10 +6,11 @@ use super::buffer::Buffer;
 use super::condition::{Verdict, date_of};
 use super::error;
 use super::fields::{self, MAX_FIELDS, ResponseRule};
+use super::host::Host;
 use super::media_type;
 use super::method::Method;
 use super::request::Exchange;
-use super::target::{self, Host};
+use super::target;
 
 /// How the replica delimits the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

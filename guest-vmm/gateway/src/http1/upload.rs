@@ -152,7 +152,7 @@ impl Upload {
 
     /// A held chunked body grows too long: what is there becomes the first chunk.
     fn stream(&mut self, to: &mut Buffer) {
-        let mut text = Buffer48::default();
+        let mut text = ShortText::default();
         text.put(b"Transfer-Encoding: chunked\r\n\r\n");
         let mut digits = [0; 16];
         let mut at = digits.len();
@@ -177,7 +177,7 @@ impl Upload {
     fn finish(&mut self, to: &mut Buffer) {
         match self.mode {
             Mode::Hold => {
-                let mut text = Buffer48::default();
+                let mut text = ShortText::default();
                 let mut digits = [0; 20];
                 text.put(b"Content-Length: ");
                 text.put(decimal(self.total, &mut digits));
@@ -197,18 +197,18 @@ fn put_length(to: &mut Buffer, length: u64) {
 }
 
 /// A few bytes of text on the stack.
-struct Buffer48 {
+struct ShortText {
     bytes: [u8; GAP_BYTES],
     len: usize,
 }
 
-impl Default for Buffer48 {
+impl Default for ShortText {
     fn default() -> Self {
         Self { bytes: [0; GAP_BYTES], len: 0 }
     }
 }
 
-impl Buffer48 {
+impl ShortText {
     fn put(&mut self, text: &[u8]) {
         if let Some(to) = self.bytes.get_mut(self.len..self.len + text.len()) {
             to.copy_from_slice(text);
