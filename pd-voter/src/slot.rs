@@ -92,3 +92,39 @@ pub fn excerpt(bytes: Bytes<'_>) -> Excerpt {
     let _ = excerpt.extend_from_slice(&buffer[..len]);
     excerpt
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resh_channel::memory::{AtomicU64, copy_in};
+    use std::vec::Vec;
+
+    /// Every position and length in a ring of 16 bytes.
+    #[test]
+    fn a_buffer_wraps() {
+        let words = [const { AtomicU64::new(0) }; 2];
+        let said: Vec<u8> = (1..=16).collect();
+        copy_in(&words, &said);
+        for position in 40..60u64 {
+            for len in 0..=16usize {
+                let end = position + len as u64;
+                let mut memory = [0; 16];
+                let mut buffer = Buffer(&mut memory);
+                buffer.write(position, Bytes::new(&words, len));
+                assert_eq!(buffer.excerpt(position, end), said[..len]);
+                let mut other = [0; 16];
+                let mut other = Buffer(&mut other);
+                other.copy_from(&buffer, position, end);
+                assert_eq!(other.excerpt(position, end), said[..len]);
+                let shared = Bytes::new(&words, 16);
+                assert_eq!(buffer.common_prefix(position, end, shared), len);
+                for differs in 0..len {
+                    let at = (position as usize + differs) % 16;
+                    buffer.0[at] ^= 1;
+                    assert_eq!(buffer.common_prefix(position, end, shared), differs);
+                    buffer.0[at] ^= 1;
+                }
+            }
+        }
+    }
+}

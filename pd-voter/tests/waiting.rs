@@ -353,3 +353,36 @@ fn a_replica_without_a_voice_is_fed_while_it_has_room() {
     }
     panic!("it was never told");
 }
+
+#[test]
+fn too_many_draining_sessions_make_room_oldest_first() {
+    let memory = Memory::new();
+    // A fifth of ten.
+    let mut window = vec![0; 10 * SLOT_BYTES];
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    for index in 0..4 {
+        let session = id(index, 0);
+        world.open(session);
+        world.run();
+        for gateway in &mut world.gateways[..2] {
+            gateway.fin(session, 0);
+        }
+        world.say(Message::new(Kind::Fin, session), &[]);
+        world.run();
+        let closed: Vec<_> = world
+            .hear()
+            .into_iter()
+            .filter(|message| message.kind == Kind::Closed)
+            .map(|message| message.session.index)
+            .collect();
+        let expected = if index < 2 { vec![] } else { vec![index - 2] };
+        assert_eq!(closed, expected);
+    }
+    assert_eq!(world.voter.sessions_in_use(), 2);
+    world.gateways[2].fin(id(3, 0), 0);
+    world.run();
+    assert_eq!(world.voter.sessions_in_use(), 1);
+    // To make room early is not to be late.
+    assert_eq!(world.voter.stats().disputes_total, 0);
+}
