@@ -72,6 +72,8 @@ pub struct Listener {
     next: usize,
     /// By connection number.
     connections: Vec<Option<OwnedFd>>,
+    /// By connection number: the client has ended its stream, and there may be bytes before that.
+    ended: Vec<bool>,
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -207,7 +209,8 @@ impl Listener {
         }
         let mut connections = Vec::new();
         connections.resize_with(usize::from(Conn::MAX) + 1, || None);
-        Ok(Self { listening, waiting: 0, next: 0, connections })
+        let ended = vec![false; connections.len()];
+        Ok(Self { listening, waiting: 0, next: 0, connections, ended })
     }
 
     fn fd(&self, conn: Conn) -> RawFd {
@@ -297,6 +300,9 @@ impl Stack for Listener {
             if let Some(service) = ready.token.checked_sub(LISTENING) {
                 self.waiting |= 1 << service;
             } else {
+                if let Some(ended) = self.ended.get_mut(ready.token as usize) {
+                    *ended |= ready.ended;
+                }
                 return Some(Event {
                     conn: ready.token as Conn,
                     readable: ready.readable,
@@ -314,6 +320,7 @@ impl Stack for Listener {
             // Cannot be watched (the kernel is short of memory): the client sees it closed.
             if linux::watch(socket.as_raw_fd(), u32::from(conn)).is_ok() {
                 self.connections[usize::from(conn)] = Some(socket);
+                self.ended[usize::from(conn)] = false;
                 return Some(Accepted { service: service as u8, peer });
             }
         }
@@ -332,8 +339,11 @@ impl Stack for Listener {
         // written through a shared reference; nobody else writes it, it is our ring's free part.
         let len = unsafe { libc::read(self.fd(conn), place, limit) };
         match len {
-            // The end of the stream may have come with these bytes, and would then be no new event.
-            1.. => Received::Bytes { len: len as usize, more: true },
+            // An end of the stream that came with these bytes is no new event.
+            1.. => {
+                let len = len as usize;
+                Received::Bytes { len, more: len == limit || self.ended[usize::from(conn)] }
+            }
             0 => Received::End,
             _ if would_block() => Received::Nothing,
             _ => Received::Gone,

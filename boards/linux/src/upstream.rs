@@ -64,6 +64,10 @@ struct Socket {
     target: Option<Target>,
     state: Use,
     rests_until_ms: u64,
+    /// The peer has ended its stream, and there may be bytes before that.
+    ended: bool,
+    /// Nothing can be read before the next event.
+    drained: bool,
 }
 
 /// The sockets of one address family.
@@ -245,7 +249,15 @@ impl Sockets {
                 linux::watch(fd.as_raw_fd(), sockets.len() as u32)?;
                 free.push(sockets.len() as u16);
                 let state = Use::Free;
-                sockets.push(Socket { fd, pool, target: None, state, rests_until_ms: 0 });
+                sockets.push(Socket {
+                    fd,
+                    pool,
+                    target: None,
+                    state,
+                    rests_until_ms: 0,
+                    ended: false,
+                    drained: false,
+                });
             }
         }
         Ok(Self { targets, nowhere, sockets, pools, of_session: vec![NONE; SLOTS], now_ms: 0 })
@@ -272,6 +284,29 @@ impl Sockets {
         pool.free.push(at);
     }
 
+    /// Reads by `recv`, which takes at most `limit` bytes, unless there is known to be nothing.
+    fn receive(
+        &mut self,
+        session: usize,
+        limit: usize,
+        recv: impl FnOnce(RawFd) -> isize,
+    ) -> Received {
+        let at = self.of_session.get(session).copied().unwrap_or(NONE);
+        let Some(socket) = self.sockets.get_mut(usize::from(at)) else { return Received::Gone };
+        if socket.drained {
+            return Received::WouldBlock;
+        }
+        match recv(socket.fd.as_raw_fd()) {
+            0 => Received::Fin,
+            len if len > 0 => {
+                socket.drained = (len as usize) < limit && !socket.ended;
+                Received::Some(len as usize)
+            }
+            _ if would_block() => Received::WouldBlock,
+            _ => Received::Gone,
+        }
+    }
+
     /// A socket without connection.
     fn take(&mut self, pool: usize) -> Option<u16> {
         if self.pools[pool].free.is_empty() {
@@ -290,7 +325,7 @@ impl Upstream for Sockets {
         }
         let at = self.take(target.pool).ok_or(Refused)?;
         let socket = &mut self.sockets[usize::from(at)];
-        socket.target = Some(target);
+        (socket.target, socket.ended, socket.drained) = (Some(target), false, false);
         let mut progress = connect(socket.fd.as_raw_fd(), target);
         if let Progress::Pending = progress {
             // On the same host it stands by now, only the first call did not wait for it.
@@ -312,6 +347,8 @@ impl Upstream for Sockets {
     fn next_event(&mut self) -> Option<Event> {
         while let Some(ready) = linux::take_ready() {
             let Some(socket) = self.sockets.get_mut(ready.token as usize) else { continue };
+            socket.ended |= ready.ended;
+            socket.drained &= !ready.readable;
             match (socket.state, socket.target) {
                 (Use::Open(session), _) => {
                     return Some(Event::Ready {
@@ -362,14 +399,18 @@ impl Upstream for Sockets {
     fn recv(&mut self, session: usize, into: &Words, limit_bytes: usize) -> Received {
         let limit = limit_bytes.min(into.len() * WORD_BYTES);
         let place = into.as_ptr().cast_mut().cast();
-        // SAFETY: `limit` bytes from `place` lie within `into`, which is made of atomics and so may be
-        // written through a shared reference; nobody else writes it, it is our ring's free part.
-        received(unsafe { libc::recv(self.fd(session), place, limit, 0) })
+        self.receive(session, limit, |fd| {
+            // SAFETY: `limit` bytes from `place` lie within `into`, which is made of atomics and so may be
+            // written through a shared reference; nobody else writes it, it is our ring's free part.
+            unsafe { libc::recv(fd, place, limit, 0) }
+        })
     }
 
     fn recv_private(&mut self, session: usize, into: &mut [u8]) -> Received {
-        // SAFETY: the kernel writes `into`.
-        received(unsafe { libc::recv(self.fd(session), into.as_mut_ptr().cast(), into.len(), 0) })
+        self.receive(session, into.len(), |fd| {
+            // SAFETY: the kernel writes `into`.
+            unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), 0) }
+        })
     }
 
     fn finish(&mut self, session: usize) {
@@ -415,14 +456,5 @@ fn sent(len: isize) -> Sent {
         0 => Sent::WouldBlock,
         _ if would_block() => Sent::WouldBlock,
         _ => Sent::Gone,
-    }
-}
-
-fn received(len: isize) -> Received {
-    match len {
-        1.. => Received::Some(len as usize),
-        0 => Received::Fin,
-        _ if would_block() => Received::WouldBlock,
-        _ => Received::Gone,
     }
 }

@@ -65,6 +65,9 @@ pub struct Ready {
     pub readable: bool,
     /// There may be room to write.
     pub writable: bool,
+    /// The peer has ended its stream. If not, a read that got less than it could take has got all
+    /// there was, and the next event will tell of more (epoll(7), question 9).
+    pub ended: bool,
     /// The connection is gone, both ways.
     pub hung_up: bool,
 }
@@ -236,6 +239,7 @@ fn wait(events: &mut [libc::epoll_event]) -> ChannelSet {
             state.ready.push(Ready {
                 token: data as u32,
                 readable: has(libc::EPOLLIN | libc::EPOLLRDHUP) || hung_up,
+                ended: has(libc::EPOLLRDHUP) || hung_up,
                 writable: has(libc::EPOLLOUT) || hung_up,
                 hung_up,
             });
