@@ -25,13 +25,12 @@ pub fn resh() -> CaseResult<PathBuf> {
 }
 
 /// The command built with the hostile domains and probes that the shipped one does not have: the environment
-/// variable `RESH_FAULTS_BIN`, or in `target/faults/release`.
+/// variable `RESH_FAULTS_BIN`, or where `cargo xtask test linux` puts it.
 ///
 /// # Errors
 /// [`Halt::Skip`] if it is not built.
 pub fn resh_with_faults() -> CaseResult<PathBuf> {
-    let how = "cargo build --release -p resh --features faults --target-dir target/faults";
-    built("RESH_FAULTS_BIN", None, "target/faults/release/resh", how)
+    built("RESH_FAULTS_BIN", None, "target/resh-with-faults", "cargo xtask test linux")
 }
 
 fn built(variable: &str, beside: Option<PathBuf>, path: &str, how: &str) -> CaseResult<PathBuf> {

@@ -19,7 +19,7 @@ usage: cargo xtask <command>
           measure against HAProxy; --write renews docs/measurements.md
   sizes   count the lines of code of each part
 
-Environment: RESH_SEED, RESH_TEST_SECONDS (length of the long cases), RESH_FUZZ_CASES.
+Environment: RESH_SEED, RESH_TEST_SECONDS (length of the long cases), RESH_FUZZ_FACTOR.
 Suites:";
 
 fn main() -> ExitCode {
