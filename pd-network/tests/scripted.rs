@@ -427,6 +427,22 @@ fn a_release_never_goes_back() {
     }
 }
 
+/// An id that is freed while its client is still connected: that is reset, and the id can be used again.
+#[test]
+fn closed_without_an_end_resets_the_client() {
+    let memory = Memory::new(SLOTS);
+    let mut w = Simulation::new(&memory, 1);
+    let id = quiet_session(&mut w);
+    w.voter.push(Message::new(Kind::Closed, id));
+    w.voter.session_mut(id.index).closed = true;
+    w.voter.step(true);
+    w.network.turn(w.now_ms).unwrap();
+    assert_eq!(w.receive(0, &mut Vec::new(), 1), Seen::Reset);
+    assert_eq!((w.stats().open, w.stats().resets), (0, 1));
+    w.voter.release_bytes = usize::MAX;
+    suite::echo(&mut w, &mut Rng::new(1), 1, 1_000);
+}
+
 #[test]
 fn a_voter_that_waits_for_room_is_told() {
     let memory = Memory::new(SLOTS);
