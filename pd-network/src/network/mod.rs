@@ -199,6 +199,7 @@ impl<'m, S: Stack> Network<'m, S> {
 
     fn make_ready(&mut self, conn: Conn) {
         if !core::mem::replace(&mut self.sessions[conn].is_ready, true) {
+            debug_assert!(!self.ready.contains(&conn), "in the queue twice");
             self.ready.push_back(conn);
         }
     }
@@ -207,6 +208,7 @@ impl<'m, S: Stack> Network<'m, S> {
     fn park(&mut self, conn: Conn) {
         self.starved = true;
         if !core::mem::replace(&mut self.sessions[conn].is_parked, true) {
+            debug_assert!(!self.parked.contains(&conn), "in the queue twice");
             self.parked.push_back(conn);
         }
     }
