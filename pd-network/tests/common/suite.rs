@@ -214,7 +214,8 @@ pub fn no_credit<'m, W: World<'m> + ?Sized>(w: &mut W) {
         let taken = w.send(client, &patterns(9, sent as u64, to));
         sent += taken;
         stuck = if taken == 0 { stuck + 1 } else { 0 };
-        stuck > 200
+        let session = w.voter().session(session);
+        stuck > 200 && session.request.len() as u64 >= session.credit
     });
     assert!((sent as u64) < len, "all of it went into buffers: the test shows nothing");
     let session = w.voter().session_mut(session);
