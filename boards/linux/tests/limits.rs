@@ -45,6 +45,8 @@ fn published_limits_are_those_of_the_sources() {
         ("http1::max_forwarded_head_bytes", profile.max_forwarded_head_bytes as u64),
         ("http1::max_fields", profile.max_fields as u64),
         ("http1::max_target_bytes", profile.max_target_bytes as u64),
+        ("http1::max_path_bytes", profile.max_path_bytes as u64),
+        ("http1::max_segment_bytes", profile.max_segment_bytes as u64),
         ("http1::max_body_bytes", profile.max_body_bytes),
         ("http1::max_reply_head_bytes", profile.max_reply_head_bytes as u64),
         ("http1::aggregate_bytes", profile.aggregate_bytes as u64),
