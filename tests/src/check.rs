@@ -44,6 +44,47 @@ pub(crate) fn wrong_files(_: &Context) -> CaseResult {
     Ok(())
 }
 
+/// Wrong system descriptions, each one edit away from the real one: what is replaced, by what, and words of
+/// the message. (All the rules are tried in `boards/linux/tests/system_errors.rs`.)
+const WRONG_EDITS: &[(&str, &str, &[&str])] = &[
+    ("name=\"voter\"", "nmae=\"voter\"", &["nmae"]),
+    (
+        "mr=\"window\" vaddr=\"0x30000000\" perms=\"r\"",
+        "mr=\"widnow\" vaddr=\"0x30000000\" perms=\"r\"",
+        &["widnow"],
+    ),
+    ("name=\"config\" size=\"0x10000\"", "name=\"config\" size=\"0x10001\"", &["size"]),
+    ("<end pd=\"voter\" id=\"1\" />", "<end pd=\"voter\" id=\"0\" />", &["id"]),
+    ("<end pd=\"gateway_2\" id=\"0\" />", "<end pd=\"gateway_9\" id=\"0\" />", &["gateway_9"]),
+    ("</system>", "", &["system"]),
+];
+
+pub(crate) fn wrong_descriptions(context: &Context) -> CaseResult {
+    let program = resh()?;
+    let right = fs::read_to_string(project_root().join("microkit-system.xml"))?;
+    let config = project_root().join("docs/example.toml");
+    let file = context.dir.join("system.xml");
+    for (from, to, words) in WRONG_EDITS {
+        let Some(at) = right.find(from) else {
+            return Err(format!("{from} is not in microkit-system.xml any more").into());
+        };
+        let line = right[..at].lines().count().max(1);
+        fs::write(&file, right.replacen(from, to, 1))?;
+        let mut command = Command::new(&program);
+        let output = command.arg("check").arg(&config).arg("--system").arg(&file).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success(), "{to:?} in place of {from:?} was found right");
+        let place = format!("system.xml:{line}:");
+        // Without its end the file is wrong where it ends, or where what was not ended began.
+        let placed = said.contains(&place) || (to.is_empty() && said.contains("system.xml:"));
+        ensure!(placed, "{from:?}: {place} is not in:\n{said}");
+        for words in *words {
+            ensure!(said.contains(words), "{from:?}: {words:?} is not in:\n{said}");
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn right_file(_: &Context) -> CaseResult {
     let file = project_root().join("docs/example.toml");
     let output = Command::new(resh()?).arg("check").arg(file).output()?;

@@ -30,6 +30,7 @@ const fn minute(name: &'static str, limit_s: u64, run: fn(&Context) -> CaseResul
 const CASES: &[Case] = &[
     case("check.right_file", 10, check::right_file),
     case("check.wrong_files", 30, check::wrong_files),
+    case("check.wrong_descriptions", 30, check::wrong_descriptions),
     case("faults.one_corrupted", 120, faults::one_corrupted),
     case("faults.one_hung", 120, faults::one_hung),
     case("faults.one_slow", 120, faults::one_slow),
@@ -51,6 +52,9 @@ const CASES: &[Case] = &[
     case("sessions.beyond_the_limit", 60, sessions::beyond_the_limit),
     minute("sessions.churn", 90, sessions::churn),
     case("isolation.nothing_but_what_is_granted", 120, isolation::nothing_but_what_is_granted),
+    case("smoltcp.http_table", 180, |context| {
+        smoltcp::run_case(context, "http_table.every_request_is_answered")
+    }),
     case("smoltcp.curl", 60, |context| smoltcp::run_case(context, "clients.curl")),
     case("smoltcp.wrk", 60, |context| smoltcp::run_case(context, "clients.wrk")),
     case("smoltcp.redis_cli", 60, |context| smoltcp::run_case(context, "redis.redis_cli")),
