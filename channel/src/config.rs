@@ -16,6 +16,8 @@ use core::net::{IpAddr, SocketAddr};
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
+use crate::memory::{Bytes, Words};
+
 /// Services of one appliance, at most.
 pub const SERVICES_MAX: usize = 16;
 /// Replicas of one service, at most. Replica `i` is served by the domain `gateway_<i>`.
@@ -275,6 +277,16 @@ pub fn listen_clash(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 impl Appliance {
+    /// The configuration in a `config` region.
+    ///
+    /// # Errors
+    /// The region holds something else.
+    pub fn in_region(region: &Words) -> Result<Self, ConfigError> {
+        let mut bytes = [0; ENCODED_BYTES_MAX];
+        let len = Bytes::new(region, ENCODED_BYTES_MAX).copy_to(&mut bytes);
+        Self::decode(&bytes[..len])
+    }
+
     /// Writes the compiled form to the start of `out` and returns its length in bytes.
     ///
     /// # Errors

@@ -1,10 +1,9 @@
 //! The domain as the runtime starts it.
 
-use alloc::vec;
 use core::fmt;
 
-use resh_channel::config::{Appliance, ConfigError, ENCODED_BYTES_MAX};
-use resh_channel::memory::{Bytes, WORD_BYTES};
+use resh_channel::config::{Appliance, ConfigError};
+use resh_channel::memory::WORD_BYTES;
 use resh_channel::ring::{Consumer, Producer, TooSmall};
 use resh_channel::snapshot::Publisher;
 use resh_channel::stats::NetworkStats;
@@ -60,23 +59,12 @@ struct Domain<S> {
     published_ms: Option<u64>,
 }
 
-/// The configuration in the `config` region.
-///
-/// # Errors
-/// The region is missing, or holds something else.
-pub fn configuration() -> Result<Appliance, InitError> {
-    let words = region("config")?;
-    let mut bytes = vec![0; ENCODED_BYTES_MAX.min(words.len() * WORD_BYTES)];
-    Bytes::new(words, bytes.len()).copy_to(&mut bytes);
-    Appliance::decode(&bytes).map_err(InitError::Config)
-}
-
 /// The domain, on `stack`, with the regions of the system description.
 ///
 /// # Errors
 /// See [`InitError`].
 pub fn start(stack: impl Stack) -> Result<impl Handler<Error = Error>, InitError> {
-    let limits = configuration()?.limits;
+    let limits = Appliance::in_region(region("config")?).map_err(InitError::Config)?.limits;
     let to_voter = Producer::with_reader(region("n2v_ring")?, region("n2v_cursor")?)
         .map_err(|TooSmall| InitError::TooSmall("n2v_ring"))?;
     let from_voter = Consumer::new(region("v2n_ring")?, region("v2n_cursor")?, 0)

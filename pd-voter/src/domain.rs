@@ -1,10 +1,8 @@
 //! The voter as a protection domain: its regions and channels by name, its deadline, its clock.
 
-use alloc::vec;
 use core::fmt;
 
-use resh_channel::config::{Appliance, ConfigError, ENCODED_BYTES_MAX};
-use resh_channel::memory::{Bytes, Words};
+use resh_channel::config::{Appliance, ConfigError};
 use sel4_microkit::{ChannelSet, Handler, NotGranted, clock_s, now_ms, region, set_deadline};
 
 use crate::replica::Channel;
@@ -55,7 +53,7 @@ pub struct Domain {
 /// # Errors
 /// See [`InitError`].
 pub fn start() -> Result<impl Handler, InitError> {
-    let appliance = configuration(region("config")?).map_err(InitError::Config)?;
+    let appliance = Appliance::in_region(region("config")?).map_err(InitError::Config)?;
     let parts = Parts {
         n2v_ring: region("n2v_ring")?,
         n2v_cursor: region("n2v_cursor")?,
@@ -72,12 +70,6 @@ pub fn start() -> Result<impl Handler, InitError> {
         supervision: region("supervision")?,
     };
     Ok(Domain { voter: Voter::new(parts, &appliance).map_err(InitError::Setup)? })
-}
-
-fn configuration(region: &Words) -> Result<Appliance, ConfigError> {
-    let mut bytes = vec![0; ENCODED_BYTES_MAX];
-    Bytes::new(region, ENCODED_BYTES_MAX).copy_to(&mut bytes);
-    Appliance::decode(&bytes)
 }
 
 fn channel(

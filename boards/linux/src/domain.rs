@@ -16,6 +16,11 @@ use crate::tap;
 use crate::upstream::Sockets;
 use crate::{allocator, programs};
 
+/// What a program needs that answers on listening sockets.
+pub fn listener_needs() -> Vec<Need> {
+    vec![Need::Sockets, Need::Accept]
+}
+
 /// Runs `program` as the domain this process was started for, with what the file `grants_fd` grants.
 /// Returns only with what went wrong.
 pub fn main(program: &str, grants_fd: RawFd) -> String {
@@ -42,7 +47,7 @@ fn start(program: &str, grants_fd: RawFd) -> Result<std::convert::Infallible, St
         "gateway" => gateway(),
         "monitor" => {
             let handler = monitor::start(unix.map(owned), tcp.map(owned));
-            run(handler, &[Need::Sockets, Need::Accept], false)
+            run(handler, &listener_needs(), false)
         }
         other => programs::run(other, argument),
     }
@@ -63,9 +68,7 @@ fn take_grants(fd: RawFd) -> Result<Grants, String> {
 /// The configuration, from the domain's read-only region.
 pub fn appliance() -> Result<Appliance, String> {
     let region = sel4_microkit::region("config").map_err(text)?;
-    let mut bytes = [0; config::ENCODED_BYTES_MAX];
-    resh_channel::memory::Bytes::new(region, bytes.len()).copy_to(&mut bytes);
-    Appliance::decode(&bytes).map_err(text)
+    Appliance::in_region(region).map_err(text)
 }
 
 /// Runs a program behind a filter that leaves it what it `needs`. With `fixed`, it may not allocate.
@@ -87,7 +90,7 @@ fn network() -> Result<std::convert::Infallible, String> {
     match &appliance.network {
         config::Network::Kernel => {
             let listener = Listener::bind(&appliance).map_err(text)?;
-            run(pd_network::domain::start(listener), &[Need::Sockets, Need::Accept], true)
+            run(pd_network::domain::start(listener), &listener_needs(), true)
         }
         config::Network::Smoltcp(settings) => {
             let stack = tap::stack(settings, &appliance).map_err(text)?;

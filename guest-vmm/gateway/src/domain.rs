@@ -1,9 +1,7 @@
 //! The gateway as a protection domain: its regions, its channel, its clock.
 
-use alloc::vec;
-
-use resh_channel::config::{Appliance, ConfigError, ENCODED_BYTES_MAX};
-use resh_channel::memory::{Bytes, Ordering};
+use resh_channel::config::{Appliance, ConfigError};
+use resh_channel::memory::Ordering;
 use sel4_microkit::{Channel, ChannelSet, Handler, NotGranted, now_ms, region, set_deadline};
 
 use crate::upstream::Upstream;
@@ -57,23 +55,13 @@ pub fn replica() -> Result<usize, InitError> {
     number.ok_or(InitError::Name(name))
 }
 
-/// The configuration in the region `config`.
-///
-/// # Errors
-/// [`InitError::NotGranted`] or [`InitError::Config`].
-pub fn config() -> Result<Appliance, InitError> {
-    let words = region("config")?;
-    let mut bytes = vec![0; ENCODED_BYTES_MAX];
-    Bytes::new(words, ENCODED_BYTES_MAX).copy_to(&mut bytes);
-    Appliance::decode(&bytes).map_err(InitError::Config)
-}
-
 /// Starts the gateway of this domain over `upstream`. Allocates all it will ever need.
 ///
 /// # Errors
 /// See [`InitError`].
 pub fn start<U: Upstream>(upstream: U) -> Result<impl Handler<Error = Broken>, InitError> {
-    let (appliance, replica) = (config()?, replica()?);
+    let (appliance, replica) =
+        (Appliance::in_region(region("config")?).map_err(InitError::Config)?, replica()?);
     let supervision = region("supervision")?;
     let generation = supervision.get(replica).map_or(0, |word| word.load(Ordering::Acquire));
     let rings = Rings {

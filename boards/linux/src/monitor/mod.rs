@@ -14,8 +14,8 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
-use resh_channel::config::{Appliance, ConfigError, ENCODED_BYTES_MAX};
-use resh_channel::memory::{Bytes, Words};
+use resh_channel::config::{Appliance, ConfigError};
+use resh_channel::memory::Words;
 use resh_channel::snapshot;
 use resh_channel::stats::{NetworkStats, VoterStats};
 use sel4_microkit::{ChannelSet, Handler, NotGranted, clock_s, now_ms, region, set_deadline};
@@ -67,10 +67,7 @@ pub fn start(
     tcp: Option<TcpListener>,
 ) -> Result<impl Handler<Error = Infallible>, Error> {
     let granted = |symbol| region(symbol).map_err(Error::NotGranted);
-    let config = granted("config")?;
-    let mut encoded = [0; ENCODED_BYTES_MAX];
-    Bytes::new(config, ENCODED_BYTES_MAX).copy_to(&mut encoded);
-    let appliance = Appliance::decode(&encoded).map_err(Error::Config)?;
+    let appliance = Appliance::in_region(granted("config")?).map_err(Error::Config)?;
     let view = View::new(appliance, granted("voter_stats")?, granted("network_stats")?);
     let server = Server::new(unix, tcp).map_err(Error::Listener)?;
     Ok(Monitor { server, view })

@@ -18,10 +18,9 @@ use resh_channel::config::Network;
 use resh_channel::memory::{Ordering, Words};
 use sel4_microkit::{Channel, ChannelSet, Handler, name};
 
-use crate::domain::{appliance, run as run_behind_filter, upstream};
+use crate::domain::{appliance, listener_needs, run as run_behind_filter, upstream};
 use crate::launcher::SYSTEM_XML;
 use crate::listener::Listener;
-use crate::sandbox::Need;
 use crate::system::System;
 use crate::upstream::Sockets;
 
@@ -57,12 +56,12 @@ pub(super) fn run() -> Result<Infallible, String> {
             if let Network::Kernel = appliance.network {
                 let listener = Listener::bind(&appliance).map_err(|error| error.to_string())?;
                 probe._held.0 = Some(listener);
-                vec![Need::Sockets, Need::Accept]
+                listener_needs()
             } else {
                 Vec::new()
             }
         }
-        "resh_monitor" => vec![Need::Sockets, Need::Accept],
+        "resh_monitor" => listener_needs(),
         gateway if gateway.starts_with("gateway_") => {
             let (sockets, needs) = upstream()?;
             probe._held.1 = Some(sockets);
