@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use network_world::common::suite::{self, World};
 use network_world::common::{Rng, voter};
-use network_world::listener::Listener;
 use network_world::{Host, appliance};
+use resh::listener::Listener;
 use resh_channel::config::Network;
 
 /// Addresses on loopback where nobody listens.
@@ -112,7 +112,7 @@ fn churn() {
 fn ipv6() {
     case(|w| {
         if w.listen.len() < 2 {
-            println!("not run: this host has no IPv6 loopback address");
+            eprintln!("ipv6: not run: this host has no IPv6 loopback address");
             return;
         }
         let client = w.connect(1);

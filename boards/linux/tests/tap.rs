@@ -6,10 +6,11 @@ mod network_world;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
+use network_world::Host;
 use network_world::common::suite::{self, World};
 use network_world::common::voter::Service;
 use network_world::common::{Rng, patterns};
-use network_world::{Host, tap};
+use resh::tap;
 use resh_channel::config::{Network, Smoltcp};
 
 fn settings(address: IpAddr) -> Smoltcp {

@@ -4,10 +4,6 @@
 
 #[path = "../../../../pd-network/tests/common/mod.rs"]
 pub mod common;
-#[path = "../../src/listener.rs"]
-pub mod listener;
-#[path = "../../src/tap.rs"]
-pub mod tap;
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
