@@ -315,60 +315,7 @@ fn downloads() {
     simulate(|w| suite::download(w, 1));
 }
 
-#[test]
-fn half_close() {
-    simulate(|w| suite::half_close(w));
-}
-
-#[test]
-fn closed_early() {
-    simulate(|w| suite::closed_early(w));
-}
-
-#[test]
-fn slow_reader() {
-    simulate(|w| suite::slow_reader(w));
-}
-
-#[test]
-fn no_credit() {
-    simulate(|w| suite::no_credit(w));
-}
-
-#[test]
-fn client_resets() {
-    simulate(|w| suite::client_resets(w));
-}
-
-#[test]
-fn voter_resets() {
-    simulate(|w| suite::voter_resets(w));
-}
-
-#[test]
-fn limit() {
-    simulate(|w| suite::limit(w));
-}
-
-#[test]
-fn ids_are_held() {
-    simulate(|w| suite::ids_are_held(w));
-}
-
-#[test]
-fn idle() {
-    simulate(|w| suite::idle(w));
-}
-
-#[test]
-fn linger() {
-    simulate(|w| suite::linger(w));
-}
-
-#[test]
-fn full_ring() {
-    simulate(|w| suite::full_ring(w));
-}
+suite::cases!(simulate);
 
 /// A session with the service `Source(100)`, of which nothing is released yet.
 fn quiet_session(w: &mut Simulation<'_>) -> SessionId {

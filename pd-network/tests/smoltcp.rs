@@ -336,60 +336,7 @@ fn downloads() {
     });
 }
 
-#[test]
-fn half_close() {
-    link(|w| suite::half_close(w));
-}
-
-#[test]
-fn closed_early() {
-    link(|w| suite::closed_early(w));
-}
-
-#[test]
-fn slow_reader() {
-    link(|w| suite::slow_reader(w));
-}
-
-#[test]
-fn no_credit() {
-    link(|w| suite::no_credit(w));
-}
-
-#[test]
-fn client_resets() {
-    link(|w| suite::client_resets(w));
-}
-
-#[test]
-fn voter_resets() {
-    link(|w| suite::voter_resets(w));
-}
-
-#[test]
-fn limit() {
-    link(|w| suite::limit(w));
-}
-
-#[test]
-fn ids_are_held() {
-    link(|w| suite::ids_are_held(w));
-}
-
-#[test]
-fn idle() {
-    link(|w| suite::idle(w));
-}
-
-#[test]
-fn linger() {
-    link(|w| suite::linger(w));
-}
-
-#[test]
-fn full_ring() {
-    link(|w| suite::full_ring(w));
-}
+suite::cases!(link);
 
 #[test]
 fn wrong_address() {

@@ -135,60 +135,7 @@ fn request_and_reply() {
     });
 }
 
-#[test]
-fn half_close() {
-    case(suite::half_close);
-}
-
-#[test]
-fn closed_early() {
-    case(suite::closed_early);
-}
-
-#[test]
-fn slow_reader() {
-    case(suite::slow_reader);
-}
-
-#[test]
-fn no_credit() {
-    case(suite::no_credit);
-}
-
-#[test]
-fn client_resets() {
-    case(suite::client_resets);
-}
-
-#[test]
-fn voter_resets() {
-    case(suite::voter_resets);
-}
-
-#[test]
-fn limit() {
-    case(suite::limit);
-}
-
-#[test]
-fn ids_are_held() {
-    case(suite::ids_are_held);
-}
-
-#[test]
-fn idle() {
-    case(suite::idle);
-}
-
-#[test]
-fn linger() {
-    case(suite::linger);
-}
-
-#[test]
-fn full_ring() {
-    case(suite::full_ring);
-}
+suite::cases!(case);
 
 #[test]
 fn churn() {

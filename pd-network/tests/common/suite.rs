@@ -459,3 +459,22 @@ pub fn churn<'m, W: World<'m> + ?Sized>(w: &mut W, rng: &mut Rng, clients: u64) 
     assert_eq!(w.voter().opened, stats.accepted);
     assert_eq!(w.voter().closed, stats.accepted);
 }
+
+/// The cases above that need nothing but a world, each as a test that `$run` runs.
+macro_rules! cases {
+    ($run:path) => {
+        suite::cases!(
+            $run: half_close closed_early slow_reader no_credit client_resets voter_resets limit
+            ids_are_held idle linger full_ring
+        );
+    };
+    ($run:path: $($case:ident)+) => {
+        $(
+            #[test]
+            fn $case() {
+                $run(|w| suite::$case(w));
+            }
+        )+
+    };
+}
+pub(crate) use cases;
