@@ -21,6 +21,9 @@ impl TcpServer {
     /// If no port is free.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        // As many may come at once as there can be sessions; the standard library lets 128 wait, and
+        // the kernel makes the others try again after a second, and after three.
+        rustix::net::listen(&listener, 1024)?;
         let address = listener.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let (serve, stop) = (Arc::new(serve), Arc::clone(&stopping));
