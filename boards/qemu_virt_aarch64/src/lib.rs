@@ -1,0 +1,2 @@
+//! Drivers for the devices of QEMU's machine `virt`.
+#![no_std]

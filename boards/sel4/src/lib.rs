@@ -1,0 +1,2 @@
+//! What the programs of these domains share.
+#![no_std]

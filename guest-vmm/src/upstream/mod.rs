@@ -1,0 +1,1 @@
+//! The TCP client of the guest's server: smoltcp on the guest's network link.

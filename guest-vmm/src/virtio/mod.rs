@@ -1,0 +1,1 @@
+//! virtio devices over MMIO (virtio 1.2).
