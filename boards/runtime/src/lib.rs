@@ -7,6 +7,7 @@
 
 mod channel;
 mod handler;
+mod message;
 
 #[cfg(target_os = "linux")]
 pub mod linux;
@@ -15,6 +16,7 @@ use linux as backend;
 
 pub use channel::{Channel, ChannelSet};
 pub use handler::Handler;
+pub use message::{Child, MessageInfo};
 
 use resh_channel::memory::Words;
 
@@ -62,6 +64,11 @@ pub fn clock_s() -> u32 {
 /// Asks for [`ChannelSet::deadline`] at that [`now_ms`], or for none. The last call counts.
 pub fn set_deadline(at_ms: Option<u64>) {
     backend::set_deadline(at_ms);
+}
+
+/// What [`set_deadline`] was last called with, unless that has come.
+pub fn deadline() -> Option<u64> {
+    backend::deadline()
 }
 
 /// Prints a line on the debug console, with the domain's name before it.

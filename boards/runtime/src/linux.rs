@@ -316,6 +316,10 @@ pub(crate) fn set_deadline(at_ms: Option<u64>) {
     LOOP.with_borrow_mut(|state| state.deadline_ms = at_ms);
 }
 
+pub(crate) fn deadline() -> Option<u64> {
+    LOOP.with_borrow(|state| state.deadline_ms)
+}
+
 pub(crate) fn debug_print(line: std::fmt::Arguments<'_>) {
     use std::io::Write;
     // One write for a line, so that lines of several domains do not mix. Losing it is no error.
