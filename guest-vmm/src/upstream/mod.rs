@@ -1,1 +1,5 @@
-//! The TCP client of the guest's server: smoltcp on the guest's network link.
+//! The TCP client of the servers in a guest, and the wire to the guest.
+
+mod frames;
+
+pub use frames::{FRAME_BYTES_MAX, Frames};
