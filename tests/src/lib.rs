@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod appliance;
+pub mod board;
 pub mod harness;
 pub mod http_check;
 pub mod net;

@@ -1,9 +1,12 @@
 //! `cargo xtask`: the project's build, test and measuring commands.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 mod bench;
 mod command;
 mod packages;
+mod problems;
+mod sdk;
 mod sizes;
 mod suites;
 
