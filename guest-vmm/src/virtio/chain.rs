@@ -15,7 +15,7 @@ const F_INDIRECT: u16 = 4;
 
 /// Who may write a chain's buffers. All of them have the same direction on the queues of a network device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(super) enum Direction {
     /// From the driver to the device.
     Read,
     /// From the device to the driver.
@@ -29,7 +29,7 @@ struct Segment {
 }
 
 /// The buffers of one chain, in a copy of the device's own that the driver cannot change.
-pub struct Chain {
+pub(super) struct Chain {
     segments: [Segment; QUEUE_SIZE_MAX as usize],
     count: usize,
     len: u32,
@@ -43,18 +43,8 @@ impl Default for Chain {
 
 impl Chain {
     /// Bytes in all buffers together.
-    pub fn len(&self) -> u32 {
+    pub(super) fn len(&self) -> u32 {
         self.len
-    }
-
-    /// True if there is no byte in it.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Number of descriptors it was made of.
-    pub fn descriptors(&self) -> usize {
-        self.count
     }
 
     /// Copies the chain that starts at descriptor `head` of the `size` ones at `table`: each

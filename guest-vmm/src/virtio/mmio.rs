@@ -1,6 +1,7 @@
 //! The register file of a virtio device on MMIO, version 2 (virtio 1.2 section 4.2.2).
 
-use super::{F_VERSION_1, Misbehaviour, QUEUE_SIZE_MAX, Queue};
+use super::queue::{QUEUE_SIZE_MAX, Queue};
+use super::{F_VERSION_1, Misbehaviour};
 use crate::memory::GuestRam;
 
 /// Bytes of guest-physical address space that the registers take.
@@ -97,7 +98,7 @@ impl<const QUEUES: usize> Default for Driver<QUEUES> {
 }
 
 /// The registers of a device with that many queues and bytes of configuration space.
-pub struct Transport<const QUEUES: usize, const CONFIG: usize> {
+pub(super) struct Transport<const QUEUES: usize, const CONFIG: usize> {
     identity: Identity<CONFIG>,
     driver: Driver<QUEUES>,
     misbehaviour: Option<Misbehaviour>,
@@ -119,7 +120,7 @@ impl<const QUEUES: usize, const CONFIG: usize> Transport<QUEUES, CONFIG> {
     }
 
     /// Reads `width` bytes from `offset` on. What is no register, or of the wrong width, reads as 0 and is counted.
-    pub fn read(&mut self, offset: u64, width: u8) -> u64 {
+    pub(super) fn read(&mut self, offset: u64, width: u8) -> u64 {
         let value = match offset {
             register::CONFIG.. => self.read_config(offset - register::CONFIG, width),
             _ if width == 4 => self.read_register(offset).map(u64::from),
@@ -167,7 +168,7 @@ impl<const QUEUES: usize, const CONFIG: usize> Transport<QUEUES, CONFIG> {
     }
 
     /// Writes `width` bytes to `offset`. What cannot be written, or not in this state or width, is ignored and counted.
-    pub fn write(&mut self, ram: GuestRam<'_>, offset: u64, width: u8, value: u64) {
+    pub(super) fn write(&mut self, ram: GuestRam<'_>, offset: u64, width: u8, value: u64) {
         let accepted = width == 4 && self.write_register(ram, offset, value as u32).is_some();
         if !accepted {
             self.refused = self.refused.saturating_add(1);
@@ -273,18 +274,18 @@ impl<const QUEUES: usize, const CONFIG: usize> Transport<QUEUES, CONFIG> {
     }
 
     /// Whether driver and device have agreed on all of these features.
-    pub fn has_features(&self, features: u64) -> bool {
+    pub(super) fn has_features(&self, features: u64) -> bool {
         self.driver.status & status::FEATURES_OK != 0 && self.driver.features & features == features
     }
 
     /// Whether the driver is set up and nothing went wrong since.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         let bits = status::DRIVER_OK | status::NEEDS_RESET | status::FAILED;
         self.driver.status & bits == status::DRIVER_OK
     }
 
     /// Whether the interrupt line is high.
-    pub fn interrupt_pending(&self) -> bool {
+    pub(super) fn interrupt_pending(&self) -> bool {
         self.driver.interrupt != 0
     }
 
@@ -315,22 +316,22 @@ impl<const QUEUES: usize, const CONFIG: usize> Transport<QUEUES, CONFIG> {
     }
 
     /// The first misbehaviour since the last call.
-    pub fn take_misbehaviour(&mut self) -> Option<Misbehaviour> {
+    pub(super) fn take_misbehaviour(&mut self) -> Option<Misbehaviour> {
         self.misbehaviour.take()
     }
 
     /// How often the device has given up.
-    pub fn misbehaviours(&self) -> u64 {
+    pub(super) fn misbehaviours(&self) -> u64 {
         self.misbehaviours
     }
 
     /// How many accesses read as 0 or were ignored.
-    pub fn refused(&self) -> u64 {
+    pub(super) fn refused(&self) -> u64 {
         self.refused
     }
 
     /// How often the driver has reset the device.
-    pub fn resets(&self) -> u64 {
+    pub(super) fn resets(&self) -> u64 {
         self.resets
     }
 }

@@ -6,19 +6,18 @@
 
 mod chain;
 mod mmio;
-pub mod net;
+mod net;
 mod queue;
 
 use crate::memory::OutsideRam;
 use core::fmt;
 
-pub use chain::Chain;
-pub use mmio::{REGISTERS_BYTES, Transport};
-pub use net::Net;
-pub use queue::{QUEUE_SIZE_MAX, Queue};
+pub use mmio::REGISTERS_BYTES;
+pub use net::{Link, Net, Statistics};
+pub use queue::QUEUE_SIZE_MAX;
 
 /// `VIRTIO_F_VERSION_1` (virtio 1.2 section 6): the driver is not one of legacy virtio.
-pub const F_VERSION_1: u64 = 1 << 32;
+const F_VERSION_1: u64 = 1 << 32;
 
 /// How a driver broke the rules so that its device cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ const AVAIL_F_NO_INTERRUPT: u16 = 1;
 
 /// What the driver says about a queue, and how far the device has got in it.
 #[derive(Clone, Copy, Debug)]
-pub struct Queue {
+pub(super) struct Queue {
     /// Number of entries.
     pub(super) size: u16,
     /// Guest-physical address of the descriptor table.
@@ -43,7 +43,7 @@ impl Default for Queue {
 
 impl Queue {
     /// Whether the driver has enabled it.
-    pub fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.ready
     }
 
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// Number of chains that the driver has made available and [`Self::pop`] has not taken yet.
-    pub fn waiting(&self, ram: GuestRam<'_>) -> Result<u16, Misbehaviour> {
+    pub(super) fn waiting(&self, ram: GuestRam<'_>) -> Result<u16, Misbehaviour> {
         if !self.ready {
             return Ok(0);
         }
