@@ -126,6 +126,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
     /// The voter broke the rules of the channel. As it is trusted, that ends the domain.
     pub fn round(&mut self, now_ms: u64) -> Result<Round, Broken> {
         let mut round = Round::default();
+        self.upstream.begin(now_ms);
         self.read_events();
         if !self.join()? {
             round.signal_voter = self.publish();

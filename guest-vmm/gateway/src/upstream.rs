@@ -65,6 +65,12 @@ pub enum Received {
 
 /// TCP connections from a gateway to its replica.
 pub trait Upstream {
+    /// A round of the gateway begins: events are wanted of what has arrived by now. A transport
+    /// whose kernel knows the time has nothing to do.
+    fn begin(&mut self, now_ms: u64) {
+        let _ = now_ms;
+    }
+
     /// Begins to connect `session` to this replica's server of `service`. The session has no
     /// connection.
     ///

@@ -1,5 +1,21 @@
-//! The TCP client of the servers in a guest, and the wire to the guest.
+//! The TCP client of the servers in a guest: smoltcp on the guest's network link.
+//!
+//! The link has two ends and two addresses, which make a /31 (RFC 3021): the guest's, which its services
+//! have in the configuration, and ours, which differs in the last bit. Nothing but TCP goes to smoltcp,
+//! which sees IP packets only: the Ethernet header never varies, so no neighbour is ever looked for,
+//! and the guest's ARP requests are answered next to it ([`wire`]).
+//!
+//! A guest may be hostile. What it can make us do in one call is bounded, and what it breaks is its own
+//! replica's.
 
 mod frames;
+mod ports;
+mod probe;
+mod settings;
+mod tcp;
+mod wire;
 
 pub use frames::{FRAME_BYTES_MAX, Frames};
+pub use probe::Serving;
+pub use settings::{AddressError, Settings};
+pub use tcp::{LINGER_MS, RECEIVE_BYTES, SEND_BYTES, SPARE, Tcp};
