@@ -37,7 +37,7 @@ pub struct Options {
 pub struct Checked {
     /// The configuration.
     pub config: config::Checked,
-    /// The system description.
+    /// What there is on Linux of the system description.
     pub system: System,
 }
 
@@ -54,7 +54,7 @@ pub fn check(config_path: &std::path::Path, options: &Options) -> Result<Checked
     match (config, system) {
         (Ok(config), Ok(system)) => {
             config.fits(&system)?;
-            Ok(Checked { config, system })
+            Ok(Checked { config, system: system.on_linux() })
         }
         (config, system) => {
             let faults = [config.err(), system.err()];

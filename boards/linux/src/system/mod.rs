@@ -12,8 +12,8 @@ pub mod authority;
 mod channels;
 mod check;
 mod model;
+mod on_linux;
 mod read;
-mod wiring;
 mod xml;
 
 use std::path::Path;

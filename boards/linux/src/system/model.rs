@@ -127,6 +127,8 @@ pub struct SetVar {
     pub symbol: String,
     /// What it is set to.
     pub value: SetValue,
+    /// Where that is described.
+    pub position: Position,
 }
 
 /// What a symbol is set to.
@@ -157,6 +159,8 @@ pub struct VirtualMachine {
     pub vcpus: Vec<u8>,
     /// Its memory. The addresses are what the guest takes for physical.
     pub maps: Vec<Map>,
+    /// Where it is described.
+    pub position: Position,
 }
 
 /// A domain's end of a channel.

@@ -238,7 +238,8 @@ pub(super) fn set(
         let problem = format!("the symbol {symbol:?} of this domain is set twice");
         xml.report(node, attribute, problem, "use each symbol of a program once");
     } else {
-        setvars.push(SetVar { symbol: symbol.to_owned(), value });
+        let position = xml.position(node);
+        setvars.push(SetVar { symbol: symbol.to_owned(), value, position });
     }
 }
 
@@ -359,6 +360,7 @@ fn virtual_machine<'a>(xml: &mut Xml<'a>, node: Node<'a, 'a>, system: &System) -
         period_us,
         vcpus: Vec::new(),
         maps: Vec::new(),
+        position: xml.position(node),
     };
     for child in xml.elements(node, &["vcpu", "map"]) {
         if child.tag_name().name() == "map" {
