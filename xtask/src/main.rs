@@ -4,13 +4,17 @@
 mod aarch64;
 mod bench;
 mod command;
+mod image;
 mod packages;
 mod problems;
+mod qemu;
 mod sdk;
 mod sizes;
 mod suites;
 
 use std::process::ExitCode;
+
+use clap::{Args, Command};
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -21,6 +25,10 @@ usage: cargo xtask <command>
   bench [--write] [--rounds N]
           measure against HAProxy; --write renews docs/measurements.md
   sizes   count the lines of code of each part
+  image [--board B] [--config release|debug] [--appliance RESH.TOML] ...
+          build everything for seL4 into one file that boots; --help says more
+  qemu [--port N] [--image LOADER.IMG] ... [-- ARGUMENTS OF QEMU]
+          build an image and boot it; --help says more
 
 Environment: RESH_SEED, RESH_TEST_SECONDS (length of the long cases), RESH_FUZZ_FACTOR.
 Suites:";
@@ -32,6 +40,8 @@ fn main() -> ExitCode {
         "test" => suites::test(rest),
         "bench" => bench::bench(rest),
         "sizes" => sizes::sizes(),
+        "image" => image::image(&options("cargo xtask image", rest)).map(|_| true),
+        "qemu" => qemu::qemu(&options("cargo xtask qemu", rest)),
         _ => {
             eprintln!("{USAGE}");
             for suite in suites::SUITES {
@@ -48,4 +58,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What a command line says. If it is wrong, or asks for help, this does not return.
+fn options<T: Args>(command: &'static str, arguments: &[String]) -> T {
+    let parser = T::augment_args(Command::new(command).no_binary_name(true));
+    let matches = parser.get_matches_from(arguments);
+    T::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

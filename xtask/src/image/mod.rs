@@ -1,0 +1,232 @@
+//! `cargo xtask image`: the programs of all domains, the configuration and the guests, in one file that boots.
+
+mod edit;
+pub(crate) mod elf;
+mod guests;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use resh::system::System;
+use resh_tests::board::Board;
+use resh_tests::harness::project_root;
+
+use crate::aarch64::{Build, Toolchain};
+use crate::command::target_dir;
+use crate::problems::Problems;
+use crate::sdk::{KernelConfig, Sdk};
+use elf::Program;
+use guests::Guests;
+
+/// What goes into an image.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// The board, a directory in boards/ with a board.toml
+    #[arg(long, default_value = "qemu_virt_aarch64")]
+    pub(crate) board: String,
+    /// The kernel's configuration: release, or debug, which says on the console when a domain faults
+    #[arg(long, default_value = "release")]
+    pub(crate) config: KernelConfig,
+    /// The configuration of the appliance [default: resh.toml of the board]
+    #[arg(long, value_name = "RESH.TOML")]
+    pub(crate) appliance: Option<PathBuf>,
+    /// Where the image and what it is made of go [default: target/images/BOARD]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) out: Option<PathBuf>,
+    /// Another program for a domain, for tests
+    #[arg(long, value_name = "DOMAIN=PROGRAM", value_parser = pair)]
+    pub(crate) replace: Vec<(String, String)>,
+    /// More arguments for the kernel of guest I, such as 1=resh.faults=1
+    #[arg(long, value_name = "I=TEXT", value_parser = pair)]
+    pub(crate) guest_command_line: Vec<(String, String)>,
+    /// A feature of the programs, for tests
+    #[arg(long, value_name = "PACKAGE/FEATURE")]
+    pub(crate) features: Vec<String>,
+}
+
+/// An image, and what it was made of.
+pub(crate) struct Image {
+    /// The file that boots.
+    pub(crate) path: PathBuf,
+    /// The file of each program, by the names of the domains.
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+}
+
+impl Options {
+    /// The file with the configuration of the appliance.
+    pub(crate) fn appliance(&self, board: &Board) -> PathBuf {
+        self.appliance.clone().unwrap_or_else(|| board.dir().join("resh.toml"))
+    }
+
+    fn out(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| target_dir().join("images").join(&self.board))
+    }
+}
+
+/// Everything an image is made from, checked.
+struct Inputs {
+    board: Board,
+    sdk: Sdk,
+    toolchain: Toolchain,
+    /// The system description with what the board adds.
+    system_xml: String,
+    system: System,
+    /// The configuration, compiled.
+    config_bin: Vec<u8>,
+    guests: Guests,
+}
+
+/// Builds the image and prints how large it is.
+///
+/// # Errors
+/// Everything that is missing or wrong, before anything is built; or what failed.
+pub(crate) fn image(options: &Options) -> Result<Image, String> {
+    let inputs = check(options)?;
+    let build = Build {
+        packages: &inputs.board.packages,
+        features: &options.features,
+        board: &options.board,
+        config: options.config,
+    };
+    let built = build.run(&inputs.toolchain, &inputs.sdk)?;
+    let image = assemble(options, &inputs, &built)?;
+    print_sizes(&image)?;
+    Ok(image)
+}
+
+/// Looks at everything that is needed, and says all that is missing at once.
+fn check(options: &Options) -> Result<Inputs, String> {
+    let board = Board::load(&options.board).map_err(|error| error.to_string())?;
+    let mut problems = Problems::default();
+    let sdk = Sdk::find(&options.board, options.config, &mut problems);
+    let toolchain = Toolchain::find(&mut problems);
+    let merged = merged_system(&board, &mut problems);
+    let guests = Guests::load(options, &board, merged.as_ref().map(|(_, s)| s), &mut problems);
+    problems.none()?;
+    // Whatever is not there has been reported.
+    let (Some(sdk), Some(toolchain), Some((system_xml, system)), Some((config_bin, guests))) =
+        (sdk, toolchain, merged, guests)
+    else {
+        return Err("the image cannot be built".to_owned());
+    };
+    Ok(Inputs { board, sdk, toolchain, system_xml, system, config_bin, guests })
+}
+
+/// `microkit-system.xml` with the board's additions, which must keep to the rules of authority, too.
+fn merged_system(board: &Board, problems: &mut Problems) -> Option<(String, System)> {
+    let path = project_root().join("microkit-system.xml");
+    let _ = board;
+    match (System::load(&path), fs::read_to_string(&path)) {
+        (Ok(system), Ok(text)) => Some((text, system)),
+        (Err(diagnostics), _) => {
+            problems.extend(diagnostics);
+            None
+        }
+        (_, Err(error)) => {
+            problems.report(error, "name a readable file");
+            None
+        }
+    }
+}
+
+/// Puts everything into the directory of the image, and has the Microkit tool make one file of it.
+fn assemble(
+    options: &Options,
+    inputs: &Inputs,
+    built: &BTreeMap<String, PathBuf>,
+) -> Result<Image, String> {
+    let out = options.out();
+    fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let mut xml = inputs.system_xml.clone();
+    for (domain, program) in &options.replace {
+        let path = built.get(program).ok_or_else(|| {
+            let known: Vec<_> = built.keys().map(String::as_str).collect();
+            format!("there is no program {program}; there are: {}", known.join(", "))
+        })?;
+        let symbols = Program::read(path)?.symbols;
+        let file = format!("{program}.elf");
+        xml = edit::replace_program(&xml, domain, &file, |symbol| symbols.contains(symbol))?;
+    }
+    xml = inputs.guests.place(xml, &out)?;
+    write(&out.join("config.bin"), &inputs.config_bin)?;
+    let mut programs = BTreeMap::new();
+    for domain in &inputs.system.domains {
+        let replaced = options.replace.iter().find(|(name, _)| *name == domain.name);
+        let program = match replaced {
+            Some((_, program)) => program,
+            None => domain.program.strip_suffix(".elf").unwrap_or(&domain.program),
+        };
+        let source = built.get(program).ok_or_else(|| {
+            format!("domain {} needs program {program}, which no package builds", domain.name)
+        })?;
+        let path = out.join(format!("{program}.elf"));
+        copy(source, &path)?;
+        programs.insert(domain.name.clone(), path);
+    }
+    write(&out.join("system.xml"), xml.as_bytes())?;
+    let path = out.join("loader.img");
+    run_tool(options, &inputs.sdk, &out, &path)?;
+    Ok(Image { path, programs })
+}
+
+fn run_tool(options: &Options, sdk: &Sdk, out: &Path, image: &Path) -> Result<(), String> {
+    let mut command = Command::new(sdk.tool());
+    command
+        .arg(out.join("system.xml"))
+        .args(["--board", &options.board, "--config", options.config.name()])
+        .arg("--output")
+        .arg(image)
+        .arg("--report")
+        .arg(out.join("report.txt"))
+        .arg("--search-path")
+        .arg(out)
+        .stdin(Stdio::null());
+    let done = command.output().map_err(|error| format!("the Microkit tool: {error}"))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    Err(format!(
+        "the Microkit tool refuses {}:\n{}",
+        out.join("system.xml").display(),
+        said.concat()
+    ))
+}
+
+fn print_sizes(image: &Image) -> Result<(), String> {
+    println!("{:32}{:>12}{:>12}", "program", "text bytes", "data bytes");
+    let mut files: Vec<_> = image.programs.values().collect();
+    files.sort();
+    files.dedup();
+    for path in files {
+        let Program { text_bytes, data_bytes, .. } = Program::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        println!("{name:32}{text_bytes:>12}{data_bytes:>12}");
+    }
+    let bytes = fs::metadata(&image.path).map_err(|error| error.to_string())?.len();
+    println!("{}: {bytes} bytes", image.path.display());
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(|error| format!("copying {} to {}: {error}", from.display(), to.display()))
+}
+
+/// `name=value`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err(format!("{text:?} is not of the form name=value")),
+    }
+}
