@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::ops::RangeInclusive;
 
 use resh_channel::config::{self, Appliance};
 use smoltcp::iface::{Config, Interface};
@@ -13,8 +14,9 @@ use super::seats::{SHARDS, Seats};
 use super::{Frames, SmoltcpStack, instant};
 use crate::stack::Conn;
 
-/// Sockets beyond one for each session: for handshakes, and connections that TCP is not through with.
-const SPARE_SEATS: u16 = 256;
+/// Sockets beyond one for each session, for handshakes and connections that TCP is not through with: as
+/// many again, but at least so many, and at most.
+const SPARE_SEATS: RangeInclusive<u16> = 64..=256;
 
 /// Why the stack cannot serve the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +93,8 @@ impl<D: Frames> SmoltcpStack<D> {
         if !fits {
             return Err(SetupError::Tables);
         }
-        let count = appliance.limits.sessions + SPARE_SEATS;
+        let sessions = appliance.limits.sessions;
+        let count = sessions + sessions.clamp(*SPARE_SEATS.start(), *SPARE_SEATS.end());
         Ok(Self {
             device,
             interface,

@@ -1,0 +1,107 @@
+//! The network domain's heap, as `microkit-system.xml` and `resh.toml` of this board size it. On seL4
+//! nothing is ever given back, so what counts is all that is allocated.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pd_network::smoltcp_stack::smoltcp::phy::{self, Device, Loopback, Medium};
+use pd_network::smoltcp_stack::smoltcp::time::Instant;
+use pd_network::smoltcp_stack::{Frames, SmoltcpStack};
+use pd_network::{Limits, Network};
+use resh_channel::config::{self, Appliance};
+use resh_channel::memory::AtomicU64;
+use resh_channel::ring::{Consumer, Producer};
+use resh_channel::window::SLOT_BYTES;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: everything is the system's allocator's work; only a number is added up.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps to the contract of `GlobalAlloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as in `alloc`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as in `alloc`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct NoFrames(Loopback);
+
+impl Device for NoFrames {
+    type RxToken<'a> = <Loopback as Device>::RxToken<'a>;
+    type TxToken<'a> = <Loopback as Device>::TxToken<'a>;
+
+    fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        self.0.receive(now)
+    }
+
+    fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
+        self.0.transmit(now)
+    }
+
+    fn capabilities(&self) -> phy::DeviceCapabilities {
+        self.0.capabilities()
+    }
+}
+
+impl Frames for NoFrames {
+    fn peek(&mut self) -> Option<&[u8]> {
+        None
+    }
+}
+
+fn words(bytes: usize) -> Vec<AtomicU64> {
+    (0..bytes / 8).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// An appliance with so many sessions and one service, on 10.0.2.15.
+fn appliance(sessions: u16) -> (Appliance, config::Smoltcp) {
+    let settings = config::Smoltcp {
+        tap: "tap".try_into().unwrap(),
+        address: [10, 0, 2, 15].into(),
+        prefix_bits: 24,
+        gateway: None,
+        mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
+    };
+    let appliance = Appliance {
+        name: "test".try_into().unwrap(),
+        metrics: None,
+        limits: config::Limits { sessions, ..Default::default() },
+        network: config::Network::Smoltcp(settings.clone()),
+        services: Default::default(),
+    };
+    (appliance, settings)
+}
+
+#[test]
+fn fits_its_heap_with_the_sessions_of_this_board() {
+    const HEAP_BYTES: usize = 64 << 20;
+    let regions = [words(4 << 20), words(4096), words(1 << 20), words(4096)];
+    let window = words(256 * SLOT_BYTES);
+    let (appliance, settings) = appliance(128);
+    let before = ALLOCATED.load(Ordering::Relaxed);
+    let device = NoFrames(Loopback::new(Medium::Ethernet));
+    let stack = SmoltcpStack::new(device, &settings, &appliance, 1).unwrap();
+    let to_voter = Producer::with_reader(&regions[0], &regions[1]).unwrap();
+    let from_voter = Consumer::new(&regions[2], &regions[3], 0).unwrap();
+    let limits = Limits { sessions: 128, idle_ms: 60_000 };
+    let _network = Network::new(stack, to_voter, from_voter, &window, limits);
+    let bytes = ALLOCATED.load(Ordering::Relaxed) - before;
+    println!("{bytes} bytes");
+    assert!(bytes <= HEAP_BYTES * 3 / 4, "{bytes} bytes leave no margin in {HEAP_BYTES}");
+}
