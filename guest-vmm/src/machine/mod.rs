@@ -1,1 +1,445 @@
-//! The virtual machine: what the processor stops for, interrupt controller, timer, console, boot.
+//! The machine a guest runs on: one CPU, memory, an interrupt controller, a timer, a console and a network
+//! device, laid out as QEMU's `virt`.
+//!
+//! [`Machine`] is a state machine without clock or I/O over a [`Vcpu`]. Each exit of the virtual CPU is
+//! given to [`Machine::exit`]; after it, and whenever time or the network device may have changed something,
+//! [`Machine::settle`] delivers interrupts and says when to come again. Nothing a guest does is an error
+//! of the machine: it is emulated, answered by a fault in the guest, or ends the guest.
+
+pub mod boot;
+mod exit;
+pub mod gic;
+pub mod pl011;
+pub mod psci;
+pub mod timer;
+mod tree;
+mod vcpu;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use resh_channel::memory::Words;
+
+use crate::memory::GuestRam;
+use crate::virtio::{Link, Misbehaviour, Net, REGISTERS_BYTES};
+
+use boot::{BootError, Images, Layout, Loader};
+use exit::{Access, Cause};
+use gic::Gic;
+use pl011::Pl011;
+
+pub use exit::Exit;
+pub use vcpu::{InUse, Registers, SystemRegister, Vcpu};
+
+/// First address of RAM.
+pub const RAM_BASE: u64 = 0x4000_0000;
+/// The interrupt distributor.
+pub const GIC_DISTRIBUTOR_BASE: u64 = 0x0800_0000;
+/// The interrupt controller's CPU interface. It is hardware: the board maps the virtual one there.
+pub const GIC_CPU_BASE: u64 = 0x0801_0000;
+/// The console.
+pub const UART_BASE: u64 = 0x0900_0000;
+/// The network device.
+pub const NET_BASE: u64 = 0x0a00_0000;
+/// Length of its registers.
+pub const NET_BYTES: u64 = REGISTERS_BYTES;
+/// Its interrupt.
+pub const NET_INTERRUPT: u16 = 48;
+
+/// Bytes of registers of the other devices.
+const PAGE_BYTES: u64 = 0x1000;
+/// The network device's register that tells of new buffers (virtio 1.2, section 4.2.2).
+const QUEUE_NOTIFY: u64 = 0x050;
+
+/// What a guest is made of.
+pub struct Guest<'m> {
+    /// Its memory, from [`RAM_BASE`] on.
+    pub ram: &'m Words,
+    /// What it is started from.
+    pub images: Images<'m>,
+    /// The kernel's command line.
+    pub command_line: &'m str,
+    /// Hardware address of its network device.
+    pub mac: [u8; 6],
+}
+
+/// What the virtual CPU does.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Nothing: its memory is being prepared.
+    Preparing(Loader),
+    /// It runs, or will as soon as its exit is answered.
+    Running,
+    /// It waits for an interrupt. The timer's is due at that tick.
+    Waiting {
+        /// In ticks of the physical counter.
+        timer_due: Option<u64>,
+    },
+    /// Nothing, any more.
+    Ended,
+}
+
+/// Why a guest was stopped for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Off,
+    FetchOutsideRam(u64),
+    Unknown(u64),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("it has switched its machine off"),
+            Self::FetchOutsideRam(address) => {
+                write!(f, "it executes what is not memory, at {address:#x}")
+            }
+            Self::Unknown(label) => write!(f, "its processor stopped for an unknown cause {label}"),
+        }
+    }
+}
+
+/// The machine of one guest.
+pub struct Machine<'m, V> {
+    vcpu: V,
+    print: fn(fmt::Arguments<'_>),
+    ram: GuestRam<'m>,
+    images: Images<'m>,
+    layout: Layout,
+    tree: Vec<u8>,
+    gic: Gic,
+    uart: Pl011,
+    net: Net,
+    mac: [u8; 6],
+    state: State,
+    /// The virtual CPU waits for the answer to an exit.
+    at_exit: bool,
+    restarts: u64,
+    misbehaviours: u64,
+}
+
+impl<'m, V: Vcpu> Machine<'m, V> {
+    /// Stops the virtual CPU, and plans the guest's memory. [`settle`](Self::settle) then prepares it and
+    /// starts the guest. What the machine has to tell, and the lines of the guest's console, go to `print`.
+    ///
+    /// # Errors
+    /// [`BootError`] if the guest cannot be started from these images.
+    pub fn new(
+        mut vcpu: V,
+        guest: &Guest<'m>,
+        print: fn(fmt::Arguments<'_>),
+    ) -> Result<Self, BootError> {
+        // If this domain was restarted, the old guest still runs.
+        vcpu.stop();
+        let ram = GuestRam::new(guest.ram, RAM_BASE);
+        let layout = Layout::new(&ram, &guest.images)?;
+        let tree = tree::write((ram.base(), ram.len()), &layout, guest.command_line)
+            .map_err(|_| BootError::Tree)?;
+        if tree.len() as u64 > boot::TREE_BYTES_MAX {
+            return Err(BootError::Tree);
+        }
+        let loader = Loader::new(boot::is_fresh(&mut vcpu));
+        Ok(Self {
+            vcpu,
+            print,
+            ram,
+            images: guest.images,
+            layout,
+            tree,
+            gic: Gic::new(),
+            uart: Pl011::new(),
+            net: Net::new(guest.mac),
+            mac: guest.mac,
+            state: State::Preparing(loader),
+            at_exit: false,
+            restarts: 0,
+            misbehaviours: 0,
+        })
+    }
+
+    /// The gateway's end of the wire to the guest. [`settle`](Self::settle) after using it.
+    pub fn link(&mut self) -> Link<'_, 'm> {
+        self.net.link(self.ram)
+    }
+
+    /// How often the guest has begun anew.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Handles an exit of the virtual CPU. True: the guest has work for the other end of its network link.
+    pub fn exit(&mut self, exit: Exit) -> bool {
+        self.at_exit = true;
+        if !matches!(self.state, State::Running) {
+            return false;
+        }
+        match exit {
+            Exit::Timer => self.gic.set_line(gic::TIMER, true),
+            Exit::Maintenance { index } => {
+                if self.gic.ended(index) == Some(gic::TIMER) {
+                    // If its line is still high, it is reported again.
+                    self.gic.set_line(gic::TIMER, false);
+                    self.vcpu.ack_timer();
+                }
+            }
+            Exit::Memory { address, fetch, syndrome } => {
+                return self.memory(address, exit::memory(address, fetch, syndrome));
+            }
+            Exit::Trap { syndrome } => self.trap(exit::trap(syndrome)),
+            Exit::Other { label } => self.end(End::Unknown(label)),
+        }
+        false
+    }
+
+    /// Prepares memory, delivers interrupts, lets the guest run that has one to handle. Returns when to
+    /// come again, in ticks.
+    pub fn settle(&mut self, now_ticks: u64) -> Option<u64> {
+        self.report_misbehaviour();
+        match &mut self.state {
+            State::Preparing(loader) => {
+                let ready =
+                    loader.step(&mut self.vcpu, &self.ram, &self.images, &self.layout, &self.tree);
+                if !ready {
+                    return Some(now_ticks);
+                }
+                self.begin();
+                None
+            }
+            State::Running => {
+                self.deliver();
+                None
+            }
+            State::Waiting { timer_due } => {
+                let timer_due = *timer_due;
+                if timer_due.is_some_and(|at| at <= now_ticks) {
+                    self.gic.set_line(gic::TIMER, true);
+                }
+                self.set_lines();
+                if !self.gic.is_pending() {
+                    return timer_due;
+                }
+                self.gic.deliver(&mut self.vcpu);
+                self.state = State::Running;
+                if !self.at_exit {
+                    self.vcpu.resume();
+                }
+                None
+            }
+            State::Ended => None,
+        }
+    }
+
+    /// Ends the handling of an exit, after [`settle`](Self::settle). True: it is to be answered, and the
+    /// guest runs on. Else the virtual CPU is stopped.
+    #[must_use]
+    pub fn answer(&mut self) -> bool {
+        let waits = core::mem::take(&mut self.at_exit);
+        let runs = matches!(self.state, State::Running);
+        if waits && !runs {
+            self.vcpu.stop();
+        }
+        waits && runs
+    }
+
+    fn set_lines(&mut self) {
+        self.gic.set_line(pl011::INTERRUPT, self.uart.line_is_high());
+        self.gic.set_line(NET_INTERRUPT, self.net.interrupt_pending());
+    }
+
+    fn deliver(&mut self) {
+        self.set_lines();
+        self.gic.deliver(&mut self.vcpu);
+    }
+
+    /// The guest's memory is ready: it begins.
+    fn begin(&mut self) {
+        self.uart = Pl011::new();
+        self.net = Net::new(self.mac);
+        boot::enter(&mut self.vcpu, &self.layout);
+        self.gic.reset(&mut self.vcpu);
+        self.vcpu.ack_timer();
+        self.state = State::Running;
+        // An exit of the life before is answered by this, if it was not forgotten already.
+        self.at_exit = false;
+        self.vcpu.resume();
+    }
+
+    /// The guest begins anew, from the pristine images.
+    fn restart(&mut self) {
+        self.uart.flush(self.print);
+        (self.print)(format_args!("the guest restarts"));
+        self.restarts = self.restarts.saturating_add(1);
+        self.net = Net::new(self.mac);
+        self.state = State::Preparing(Loader::new(false));
+    }
+
+    fn end(&mut self, end: End) {
+        self.uart.flush(self.print);
+        (self.print)(format_args!("the guest has ended: {end}"));
+        self.state = State::Ended;
+    }
+
+    /// Says what the driver of the network device did wrong: the first time, and then ever more rarely.
+    fn report_misbehaviour(&mut self) {
+        let Some(misbehaviour) = self.net.take_misbehaviour() else { return };
+        self.misbehaviours = self.misbehaviours.saturating_add(1);
+        if self.misbehaviours.is_power_of_two() {
+            self.print_misbehaviour(&misbehaviour);
+        }
+    }
+
+    fn print_misbehaviour(&self, misbehaviour: &Misbehaviour) {
+        (self.print)(format_args!(
+            "the guest's network driver breaks the rules, {} times by now: {misbehaviour}",
+            self.misbehaviours
+        ));
+    }
+
+    /// Emulates an access to what is not RAM. True: the guest has work for the network link's other end.
+    fn memory(&mut self, address: u64, cause: Cause) -> bool {
+        let mut registers = self.vcpu.registers();
+        let mut network = false;
+        match cause {
+            Cause::Access(access) => match self.access(&access, &mut registers) {
+                Some(notifies) => {
+                    network = notifies;
+                    next(&mut registers);
+                }
+                None => self.abort(&mut registers),
+            },
+            Cause::CacheMaintenance => next(&mut registers),
+            Cause::Fetch => {
+                self.end(End::FetchOutsideRam(address));
+                return false;
+            }
+            _ => self.abort(&mut registers),
+        }
+        self.vcpu.set_registers(&registers);
+        network
+    }
+
+    /// Does an access to a device. `None`: there is none. True: it is work for the network link.
+    fn access(&mut self, access: &Access, registers: &mut Registers) -> Option<bool> {
+        let within = |base: u64, len: u64| {
+            let offset = access.address.checked_sub(base)?;
+            (offset.checked_add(access.width_bytes.into())? <= len).then_some(offset)
+        };
+        let width = access.width_bytes;
+        let value = access.stored(registers.get(access.register));
+        let mut network = false;
+        let loaded = if let Some(offset) = within(GIC_DISTRIBUTOR_BASE, PAGE_BYTES) {
+            if access.write {
+                self.gic.write(offset, width, value);
+            }
+            self.gic.read(offset, width)
+        } else if let Some(offset) = within(UART_BASE, PAGE_BYTES) {
+            if access.write {
+                self.uart.write(offset, value, self.print);
+            }
+            self.uart.read(offset)
+        } else if let Some(offset) = within(NET_BASE, NET_BYTES) {
+            if access.write {
+                self.net.mmio_write(self.ram, offset, width, value);
+                network = offset == QUEUE_NOTIFY;
+                0
+            } else {
+                self.net.mmio_read(offset, width)
+            }
+        } else {
+            return None;
+        };
+        if !access.write {
+            registers.set(access.register, access.loaded(loaded));
+        }
+        Some(network)
+    }
+
+    fn trap(&mut self, cause: Cause) {
+        let mut registers = self.vcpu.registers();
+        match cause {
+            Cause::WaitForInterrupt => {
+                next(&mut registers);
+                self.wait();
+            }
+            // Another CPU would set the event; there is none.
+            Cause::WaitForEvent | Cause::WriteSystemRegister => next(&mut registers),
+            Cause::ReadSystemRegister { register } => {
+                registers.set(register, 0);
+                next(&mut registers);
+            }
+            Cause::HypervisorCall => self.call(&mut registers),
+            Cause::SecureMonitorCall => {
+                next(&mut registers);
+                self.call(&mut registers);
+            }
+            _ => self.undefined(&mut registers),
+        }
+        self.vcpu.set_registers(&registers);
+    }
+
+    fn call(&mut self, registers: &mut Registers) {
+        let [x0, x1, x2, x3, ..] = registers.x;
+        match psci::call([x0, x1, x2, x3]) {
+            psci::Call::Return(value) => registers.set(0, value),
+            psci::Call::Suspend => {
+                registers.set(0, 0);
+                self.wait();
+            }
+            psci::Call::Off => self.end(End::Off),
+            psci::Call::Reset => self.restart(),
+        }
+    }
+
+    /// The guest waits for an interrupt. [`settle`](Self::settle) lets it go on if there is one.
+    fn wait(&mut self) {
+        let timer_due =
+            self.gic.is_enabled(gic::TIMER).then(|| timer::due(&mut self.vcpu)).flatten();
+        self.state = State::Waiting { timer_due };
+    }
+
+    /// The guest touched what does not exist: a synchronous external abort (ARM ARM, D1.12).
+    fn abort(&mut self, registers: &mut Registers) {
+        const DATA_ABORT: u64 = 0x24 << 26;
+        const SAME_LEVEL: u64 = 1 << 26;
+        // No valid address in FAR_EL1; external abort, not on a table walk.
+        const FAULT: u64 = 1 << 10 | 0b01_0000;
+        let level = if is_user(registers) { 0 } else { SAME_LEVEL };
+        self.exception(registers, DATA_ABORT | level | FAULT);
+    }
+
+    fn undefined(&mut self, registers: &mut Registers) {
+        self.exception(registers, 0);
+    }
+
+    /// Takes an exception to EL1 with that syndrome, as the processor would (ARM ARM, D1.10).
+    fn exception(&mut self, registers: &mut Registers, syndrome: u64) {
+        const INSTRUCTION_32_BITS: u64 = 1 << 25;
+        const AARCH32: u64 = 1 << 4;
+        const OWN_STACK: u64 = 1;
+        let entry = match registers.spsr {
+            spsr if spsr & AARCH32 != 0 => 0x600,
+            _ if is_user(registers) => 0x400,
+            spsr if spsr & OWN_STACK != 0 => 0x200,
+            _ => 0x000,
+        };
+        self.vcpu.write(SystemRegister::EsrEl1, syndrome | INSTRUCTION_32_BITS);
+        self.vcpu.write(SystemRegister::ElrEl1, registers.pc);
+        self.vcpu.write(SystemRegister::SpsrEl1, registers.spsr);
+        let vectors = self.vcpu.read(SystemRegister::VbarEl1);
+        registers.pc = vectors.wrapping_add(entry);
+        registers.spsr = boot::EL1H_MASKED;
+    }
+}
+
+/// Past the instruction that trapped.
+fn next(registers: &mut Registers) {
+    registers.pc = registers.pc.wrapping_add(4);
+}
+
+/// Whether the guest runs a user program.
+fn is_user(registers: &Registers) -> bool {
+    registers.spsr & 0xc == 0
+}
