@@ -10,6 +10,8 @@
 //! that many bytes of [postcard](https://postcard.jamesmunns.com/wire-format). What follows is ignored,
 //! so the whole region can be handed to `decode`.
 
+mod guest;
+
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
@@ -17,17 +19,18 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{Bytes, Words};
+pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
 
 /// Services of one appliance, at most.
 pub const SERVICES_MAX: usize = 16;
 /// Replicas of one service, at most. Replica `i` is served by the domain `gateway_<i>`.
 pub const REPLICAS_MAX: usize = 3;
-/// Bytes of a name (appliance, service, replica), at most.
+/// Bytes of a name (appliance, service, replica, guest), at most.
 pub const NAME_BYTES_MAX: usize = 32;
 /// Bytes of the name of a Linux network interface, at most (`IFNAMSIZ` less its zero).
 pub const INTERFACE_BYTES_MAX: usize = 15;
 /// Bytes of an encoded [`Appliance`], header included, at most.
-pub const ENCODED_BYTES_MAX: usize = 4096;
+pub const ENCODED_BYTES_MAX: usize = 6144;
 
 /// Concurrent sessions of one appliance, at most: each has its share of the `window` region.
 pub const SESSIONS_MAX: u16 = 1024;
@@ -39,7 +42,7 @@ pub const HEAD_BYTES_MIN: u32 = 1024;
 pub const HEAD_BYTES_MAX: u32 = 65_536;
 
 const MAGIC: [u8; 4] = *b"RESH";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER_BYTES: usize = 8;
 
 /// A name of an appliance, a service or a replica: see [`name_is_valid`].
@@ -58,6 +61,9 @@ pub struct Appliance {
     pub network: Network,
     /// The services, at least one. The index of a service here is its number in every message.
     pub services: Vec<Service, SERVICES_MAX>,
+    /// The guests: guest `i` holds replica `i` of every service. None where replicas are servers of their own
+    /// (Linux).
+    pub guests: Vec<Guest, REPLICAS_MAX>,
 }
 
 /// Limits that hold for every service.
@@ -95,15 +101,15 @@ pub enum Network {
     /// Sockets of the host's kernel. Needs no privilege.
     #[default]
     Kernel,
-    /// smoltcp inside the network domain, on a TAP interface.
+    /// smoltcp inside the network domain, on an interface of its own.
     Smoltcp(Smoltcp),
 }
 
 /// The interface that smoltcp drives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Smoltcp {
-    /// Name of the TAP interface.
-    pub tap: String<INTERFACE_BYTES_MAX>,
+    /// Name of the TAP interface, on Linux. On other boards it drives the network device.
+    pub tap: Option<String<INTERFACE_BYTES_MAX>>,
     /// Address of the appliance on it.
     pub address: IpAddr,
     /// Length of the network prefix of `address`, in bits.
@@ -257,7 +263,7 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// Whether `name` can be the name of an appliance, a service or a replica: 1 to [`NAME_BYTES_MAX`]
+/// Whether `name` can be the name of an appliance, a service, a replica or a guest: 1 to [`NAME_BYTES_MAX`]
 /// letters, digits, `-`, `_` and `.`, the first of them a letter or a digit.
 #[must_use]
 pub fn name_is_valid(name: &str) -> bool {
@@ -349,7 +355,7 @@ impl Appliance {
             demand(free, "two services listen at one address")?;
             service.validate()?;
         }
-        Ok(())
+        self.validate_guests()
     }
 }
 
@@ -372,7 +378,7 @@ impl Smoltcp {
         demand((1..=bits).contains(&self.prefix_bits), "prefix of the address")?;
         let family = self.gateway.is_none_or(|g| g.is_ipv4() == self.address.is_ipv4());
         demand(family, "family of the gateway")?;
-        demand(!self.tap.is_empty(), "name of the TAP interface")?;
+        demand(self.tap.as_ref().is_none_or(|tap| !tap.is_empty()), "name of the TAP interface")?;
         demand(self.mac[0] & 1 == 0 && self.mac != [0; 6], "hardware address")
     }
 }

@@ -129,12 +129,13 @@ fn appliance(listen: SocketAddr) -> Appliance {
         limits: config::Limits { sessions: SESSIONS, ..config::Limits::default() },
         network: config::Network::Kernel,
         services: [service].into_iter().collect(),
+        guests: [].into_iter().collect(),
     }
 }
 
 fn settings(address: IpAddr) -> config::Smoltcp {
     config::Smoltcp {
-        tap: name("tap"),
+        tap: None,
         address,
         prefix_bits: if address.is_ipv4() { 24 } else { 64 },
         gateway: None,

@@ -106,11 +106,13 @@ pub struct Tap {
 /// # Errors
 /// See [`TapError`].
 pub fn stack(settings: &Smoltcp, appliance: &Appliance) -> Result<SmoltcpStack<Tap>, TapError> {
+    // The configuration is checked for this board: it has a name.
+    let tap = settings.tap.as_deref().unwrap_or_default();
     let fail = |(step, error)| {
-        let name = settings.tap.as_str().to_owned();
+        let name = tap.to_owned();
         TapError::Interface { name, step, error }
     };
-    let tap = Tap::open(&settings.tap).map_err(fail)?;
+    let tap = Tap::open(tap).map_err(fail)?;
     let seed = random().map_err(|error| fail(("draw random bytes", error)))?;
     SmoltcpStack::new(tap, settings, appliance, seed).map_err(TapError::Setup)
 }

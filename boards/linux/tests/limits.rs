@@ -2,7 +2,7 @@
 
 use gateway::http1::Profile;
 use pd_voter::limits as voter;
-use resh::monitor::{http, report, server};
+use resh::monitor::{http, server};
 use resh::system;
 use resh_channel::{config, message, stats, window};
 
@@ -28,6 +28,8 @@ fn published_limits_are_those_of_the_sources() {
         ("config::NAME_BYTES_MAX", config::NAME_BYTES_MAX as u64),
         ("config::TIME_MS_MAX", config::TIME_MS_MAX.into()),
         ("config::ENCODED_BYTES_MAX", config::ENCODED_BYTES_MAX as u64),
+        ("config::SOFTWARE_BYTES_MAX", config::SOFTWARE_BYTES_MAX as u64),
+        ("config::COMMAND_LINE_BYTES_MAX", config::COMMAND_LINE_BYTES_MAX as u64),
         ("window::WINDOW_BYTES", window::WINDOW_BYTES as u64),
         ("window::REPLY_CREDIT_BYTES", window::REPLY_CREDIT_BYTES as u64),
         ("window::REQUEST_CREDIT_BYTES", window::REQUEST_CREDIT_BYTES as u64),
@@ -54,7 +56,7 @@ fn published_limits_are_those_of_the_sources() {
         ("stats::DISPUTE_BYTES", stats::DISPUTE_BYTES as u64),
         ("voter::STATS_MS", voter::STATS_MS),
         ("voter::STATS_URGENT_MS", voter::STATS_URGENT_MS),
-        ("monitor::RECENT_S", report::RECENT_S.into()),
+        ("monitor::RECENT_S", resh_status::report::RECENT_S.into()),
         ("monitor::LOCAL_CONNECTIONS", server::LOCAL_CONNECTIONS as u64),
         ("monitor::REMOTE_CONNECTIONS", server::REMOTE_CONNECTIONS as u64),
         ("monitor::CONNECTION_MS", server::CONNECTION_MS),

@@ -15,7 +15,7 @@ use resh_channel::config::{Network, Smoltcp};
 
 fn settings(address: IpAddr) -> Smoltcp {
     Smoltcp {
-        tap: "resh0".try_into().expect("a short name"),
+        tap: "resh0".try_into().ok(),
         address,
         prefix_bits: if address.is_ipv4() { 24 } else { 64 },
         gateway: None,

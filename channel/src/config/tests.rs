@@ -43,7 +43,7 @@ fn network() -> impl Strategy<Value = Network> {
         Just(Network::Kernel),
         smoltcp.prop_map(|(tap, address, prefix_bits, gateway, mac)| {
             Network::Smoltcp(Smoltcp {
-                tap: String::try_from(tap.as_str()).unwrap(),
+                tap: String::try_from(tap.as_str()).ok(),
                 address,
                 prefix_bits,
                 gateway: gateway.then_some(address),
@@ -82,15 +82,36 @@ fn appliance() -> impl Strategy<Value = Appliance> {
         },
     );
     let services = proptest::collection::vec(service(), 1..=SERVICES_MAX);
-    (name(), proptest::option::of(socket()), limits, network(), services).prop_map(
-        |(name, metrics, limits, network, services)| Appliance {
-            name,
-            metrics,
-            limits,
-            network,
-            services: services.into_iter().collect(),
+    let guests = proptest::collection::vec(guest(), REPLICAS_MAX);
+    let hosts = proptest::option::of((proptest::collection::vec(ip(), REPLICAS_MAX), guests));
+    (name(), proptest::option::of(socket()), limits, network(), services, hosts).prop_map(
+        |(name, metrics, limits, network, mut services, hosts)| {
+            let most = services.iter().map(|service| service.replicas.len()).max().unwrap_or(0);
+            let (addresses, mut guests) = hosts.unwrap_or_default();
+            for service in &mut services {
+                for (replica, ip) in service.replicas.iter_mut().zip(&addresses) {
+                    replica.address.set_ip(*ip);
+                }
+            }
+            guests.truncate(most);
+            Appliance {
+                name,
+                metrics,
+                limits,
+                network,
+                services: services.into_iter().collect(),
+                guests: guests.into_iter().collect(),
+            }
         },
     )
+}
+
+fn guest() -> impl Strategy<Value = Guest> {
+    (name(), "[ -~]{0,96}", "[ -~]{0,256}").prop_map(|(name, software, command_line)| Guest {
+        name,
+        software: String::try_from(software.as_str()).unwrap(),
+        command_line: String::try_from(command_line.as_str()).unwrap(),
+    })
 }
 
 /// The largest there is: every name full, every address the longest.
@@ -113,6 +134,11 @@ fn largest() -> Appliance {
         on_mismatch: OnMismatch::StopSession,
         replicas: (100..100 + REPLICAS_MAX).map(replica).collect(),
     };
+    let guest = |at: usize| Guest {
+        name: name(at),
+        software: String::try_from("s".repeat(SOFTWARE_BYTES_MAX).as_str()).unwrap(),
+        command_line: String::try_from("c".repeat(COMMAND_LINE_BYTES_MAX).as_str()).unwrap(),
+    };
     let all_ones = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
     let (sessions, ms) = (SESSIONS_MAX, TIME_MS_MAX);
     Appliance {
@@ -120,13 +146,14 @@ fn largest() -> Appliance {
         metrics: Some(address(0)),
         limits: Limits { sessions, reply_ms: ms, lag_budget_ms: ms, idle_ms: ms, connect_ms: ms },
         network: Network::Smoltcp(Smoltcp {
-            tap: String::try_from("123456789012345").unwrap(),
+            tap: String::try_from("123456789012345").ok(),
             address: all_ones,
             prefix_bits: 128,
             gateway: Some(all_ones),
             mac: [0xfe; 6],
         }),
         services: (0..SERVICES_MAX).map(service).collect(),
+        guests: (200..200 + REPLICAS_MAX).map(guest).collect(),
     }
 }
 
@@ -228,6 +255,7 @@ fn smallest() -> Appliance {
         limits: Limits::default(),
         network: Network::Kernel,
         services: Vec::from_array([service]),
+        guests: Vec::new(),
     }
 }
 
@@ -236,7 +264,7 @@ fn every_limit_is_kept() {
     type Break = fn(&mut Appliance);
     let smoltcp = |change: fn(&mut Smoltcp)| {
         let mut smoltcp = Smoltcp {
-            tap: String::try_from("resh0").unwrap(),
+            tap: String::try_from("resh0").ok(),
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             prefix_bits: 24,
             gateway: None,
@@ -307,9 +335,63 @@ fn every_limit_is_kept() {
     }
     assert!(smoltcp(|s| s.prefix_bits = 33).is_err());
     assert!(smoltcp(|s| s.prefix_bits = 0).is_err());
-    assert!(smoltcp(|s| s.tap.clear()).is_err());
+    assert!(smoltcp(|s| s.tap = Some(String::new())).is_err());
+    assert!(smoltcp(|s| s.tap = None).is_ok());
     assert!(smoltcp(|s| s.mac[0] = 1).is_err());
     assert!(smoltcp(|s| s.gateway = Some(Ipv6Addr::LOCALHOST.into())).is_err());
+}
+
+#[test]
+fn guests_hold_one_replica_of_every_service_each() {
+    type Break = fn(&mut Appliance);
+    let guest = |name| Guest {
+        name: Name::try_from(name).unwrap(),
+        software: String::try_from("nginx 1.22.1, Linux 6.1").unwrap(),
+        command_line: String::new(),
+    };
+    let with_guests = || {
+        let mut appliance = smallest();
+        let mut other = appliance.services[0].replicas[0].clone();
+        other.name = Name::try_from("b").unwrap();
+        other.address.set_ip(Ipv4Addr::new(127, 0, 0, 2).into());
+        appliance.services[0].replicas.push(other).unwrap();
+        // A second service, of the first guest alone.
+        let mut second = appliance.services[0].clone();
+        second.name = Name::try_from("second").unwrap();
+        second.listen.set_port(81);
+        second.replicas.truncate(1);
+        second.replicas[0].address.set_port(9002);
+        appliance.services.push(second).unwrap();
+        appliance.guests = Vec::from_slice(&[guest("one"), guest("two")]).unwrap();
+        appliance
+    };
+    let right = with_guests();
+    assert_eq!(right.validate(), Ok(()));
+    let last: IpAddr = Ipv4Addr::new(127, 0, 0, 2).into();
+    assert_eq!(right.guest_address(1), Some(last));
+    assert_eq!(right.guest_address(2), None);
+    assert_eq!(smallest().guest_address(0), None);
+    let breaks: [(Break, &str); 8] = [
+        (|a| a.guests[1].name.clear(), "name of a guest"),
+        (|a| a.guests[1].name = a.guests[0].name.clone(), "guest named twice"),
+        (|a| a.guests[1].software.push('\n').unwrap(), "software of a guest"),
+        (|a| a.guests[1].command_line.push('ä').unwrap(), "command line of a guest"),
+        (|a| a.guests.truncate(1), "replica without a guest"),
+        (|a| a.services[0].replicas.truncate(1), "guest without a service"),
+        (
+            |a| a.services[0].replicas[1].address = "127.0.0.1:99".parse().unwrap(),
+            "two guests at one address",
+        ),
+        (
+            |a| a.services[1].replicas[0].address.set_ip(Ipv4Addr::new(127, 0, 0, 7).into()),
+            "replica at another address than its guest",
+        ),
+    ];
+    for (change, what) in breaks {
+        let mut appliance = with_guests();
+        change(&mut appliance);
+        assert_eq!(appliance.validate(), Err(ConfigError::OutOfLimits(what)));
+    }
 }
 
 #[test]

@@ -97,6 +97,7 @@ pub fn appliance(replicas: usize, on_mismatch: OnMismatch) -> Appliance {
         limits: Limits { reply_ms: 500, lag_budget_ms: 100, ..Limits::default() },
         network: Network::Kernel,
         services: [service].into_iter().collect(),
+        guests: [].into_iter().collect(),
     }
 }
 

@@ -59,7 +59,8 @@ fn listening(
         let ip = listen.value.ip();
         let any = ip.is_unspecified() && ip.is_ipv4() == smoltcp.address.is_ipv4();
         if ip != smoltcp.address && !any {
-            let problem = format!("{ip} is not the address of {}", smoltcp.tap);
+            let interface = smoltcp.tap.as_deref().unwrap_or("the interface");
+            let problem = format!("{ip} is not the address of {interface}");
             let port = listen.value.port();
             let right = SocketAddr::new(smoltcp.address, port);
             reader.report(

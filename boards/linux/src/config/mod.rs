@@ -5,34 +5,48 @@
 
 mod across;
 mod address;
+mod guest;
 mod reader;
 mod sections;
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
-use resh_channel::config::{Appliance, Name, OnMismatch, Replica, Service};
+use resh_channel::config::{Appliance, Name, Network, OnMismatch, Replica, Service};
 use resh_channel::window;
 use toml::de::DeTable;
 
 use crate::diagnostic::{Diagnostic, read_file};
 use crate::system::System;
 pub use address::Resolve;
+use guest::GuestRead;
+pub use guest::{GuestFile, GuestFiles};
 use reader::{Place, Reader, Table};
 use sections::ServiceRead;
+
+/// What a configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Board {
+    /// Linux: replicas are servers that the host can reach.
+    Linux,
+    /// A board that holds the replicas itself, each in a guest, and drives its network device.
+    WithGuests,
+}
 
 /// A configuration without a mistake in it.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// What it says.
     pub appliance: Appliance,
+    /// What the guests start from, in the order of [`Appliance::guests`].
+    pub guest_files: Vec<GuestFiles>,
     file: String,
     limits: Place,
     /// Where each replica of each service stands in the file.
     replicas: Vec<Vec<Place>>,
 }
 
-/// Reads the file at `path` and checks it. Names of hosts are resolved once, here.
+/// Reads the file at `path` and checks it, for Linux. Names of hosts are resolved once, here.
 ///
 /// # Errors
 /// Every mistake found, in the order of the file.
@@ -40,23 +54,46 @@ pub fn load(path: &Path) -> Result<Checked, Vec<Diagnostic>> {
     check(&read_file(path)?, &path.display().to_string(), &resolve)
 }
 
+/// Reads the file at `path` and checks it, for a board with guests. Whether the guests' files are there
+/// is for [`Checked::demand_guest_files`].
+///
+/// # Errors
+/// Every mistake found, in the order of the file.
+pub fn load_with_guests(path: &Path) -> Result<Checked, Vec<Diagnostic>> {
+    // A guest has an address, and nobody else can be asked for it.
+    check_for(Board::WithGuests, &read_file(path)?, &path.display().to_string(), &|_| None)
+}
+
 /// The first address that the host's resolver has for `host`.
 fn resolve(host: &str) -> Option<IpAddr> {
     (host, 0).to_socket_addrs().ok()?.next().map(|address| address.ip())
 }
 
-/// Checks the text of a configuration. Messages call it `file`; `resolve` finds the address of a host by
-/// its name.
+/// Checks the text of a configuration for Linux. Messages call it `file`; `resolve` finds the address of a
+/// host by its name.
 ///
 /// # Errors
 /// Every mistake found, in the order of the file.
 pub fn check(text: &str, file: &str, resolve: Resolve<'_>) -> Result<Checked, Vec<Diagnostic>> {
+    check_for(Board::Linux, text, file, resolve)
+}
+
+/// The same for any kind of board. Relative paths in it are taken from the folder of `file`.
+///
+/// # Errors
+/// Every mistake found, in the order of the file.
+pub fn check_for(
+    board: Board,
+    text: &str,
+    file: &str,
+    resolve: Resolve<'_>,
+) -> Result<Checked, Vec<Diagnostic>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader::new(file, text);
     for error in &errors {
         reader.report_syntax(error);
     }
-    let checked = appliance(&mut reader, &Table::root(document.get_ref()), resolve);
+    let checked = appliance(&mut reader, board, &Table::root(document.get_ref()), resolve);
     let mut diagnostics = reader.diagnostics;
     if !errors.is_empty() {
         // What else was found may only be a consequence.
@@ -71,14 +108,15 @@ pub fn check(text: &str, file: &str, resolve: Resolve<'_>) -> Result<Checked, Ve
 
 fn appliance<'a>(
     reader: &mut Reader<'a>,
+    board: Board,
     root: &Table<'a>,
     resolve: Resolve<'_>,
 ) -> Option<Checked> {
-    reader.only_keys(root, &["name", "metrics", "limits", "network", "service"]);
+    reader.only_keys(root, &["name", "metrics", "limits", "network", "service", "guest"]);
     let name = sections::name(reader, root, "name").map(|found| found.value);
     let metrics = sections::socket(reader, root, "metrics", None);
     let limits = sections::limits(reader, root);
-    let network = sections::network(reader, root);
+    let network = network(reader, board, root);
     if !root.has("service") {
         reader.missing(root, "service", "add a table [[service]]");
     }
@@ -88,20 +126,75 @@ fn appliance<'a>(
         .map(|table| sections::service(reader, table, resolve))
         .collect();
     across::check(reader, metrics.as_ref(), &network, &services);
+    let guests = guests(reader, board, root, &services);
 
     let file = reader.file.to_owned();
     let replicas =
         services.iter().map(|s| s.replicas.iter().map(|r| r.place.clone()).collect()).collect();
     let compiled: Vec<_> = services.into_iter().map(service).collect::<Option<_>>()?;
+    let (guests, guest_files): (Vec<_>, Vec<_>) = guests
+        .into_iter()
+        .map(GuestRead::compiled)
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .unzip();
     let appliance = Appliance {
         name: name.or_else(|| Name::try_from("resh").ok())?,
         metrics: metrics.map(|found| found.value),
         limits,
         network,
         services: heapless::Vec::from_slice(&compiled).ok()?,
+        guests: heapless::Vec::from_slice(&guests).ok()?,
     };
     let limits = reader.place_of_key(root, "limits");
-    Some(Checked { appliance, file, limits, replicas })
+    Some(Checked { appliance, guest_files, file, limits, replicas })
+}
+
+fn network<'a>(reader: &mut Reader<'a>, board: Board, root: &Table<'a>) -> Network {
+    let before = reader.diagnostics.len();
+    let network = sections::network(reader, board, root);
+    let is_right = reader.diagnostics.len() == before;
+    if board == Board::WithGuests {
+        if is_right && network == Network::Kernel {
+            let place = reader.place_of_key(root, "network");
+            let hint = "write stack = \"smoltcp\" and an address below [network]";
+            reader.report(&place, "this board has no kernel with sockets", hint);
+        }
+        if root.has("metrics") {
+            let place = reader.place_of_key(root, "metrics");
+            let hint = "remove this key: the monitor prints on the serial line";
+            reader.report(&place, "has no meaning on this board", hint);
+        }
+    }
+    network
+}
+
+fn guests<'a>(
+    reader: &mut Reader<'a>,
+    board: Board,
+    root: &Table<'a>,
+    services: &[ServiceRead],
+) -> Vec<GuestRead> {
+    let tables = reader.tables(root, "guest");
+    match (board, &tables[..]) {
+        (Board::Linux, [first, ..]) => {
+            let place = reader.place_of(first);
+            let hint =
+                "remove it: on Linux replicas are servers, at the addresses of [[service.replica]]";
+            reader.report(&place, "there are no guests on Linux", hint);
+            return Vec::new();
+        }
+        (Board::WithGuests, []) if !root.has("guest") => {
+            reader.missing(root, "guest", "add a table [[guest]] for each replica");
+            return Vec::new();
+        }
+        _ => {}
+    }
+    let guests: Vec<_> = tables.iter().map(|table| guest::guest(reader, table)).collect();
+    if board == Board::WithGuests {
+        guest::check(reader, &guests, services);
+    }
+    guests
 }
 
 fn service(read: ServiceRead) -> Option<Service> {
@@ -120,25 +213,48 @@ fn service(read: ServiceRead) -> Option<Service> {
 }
 
 impl Checked {
-    /// Checks that the system has a replica domain for every replica, and room for every session.
+    /// Checks that the files which the guests start from are there.
     ///
     /// # Errors
-    /// A diagnostic for each replica too many, and one if there are too many sessions.
-    pub fn fits(&self, system: &System) -> Result<(), Vec<Diagnostic>> {
-        let report = |place: &Place, problem, hint| Diagnostic {
+    /// A diagnostic for each that cannot be opened.
+    pub fn demand_guest_files(&self) -> Result<(), Vec<Diagnostic>> {
+        let files = self.guest_files.iter().flat_map(|guest| [&guest.kernel, &guest.initramfs]);
+        let missing = files.filter_map(|file| {
+            let error = match std::fs::metadata(&file.path) {
+                Ok(found) if found.is_file() && found.len() > 0 => return None,
+                Ok(_) => "not a file, or empty".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            let problem = format!("{}: {error}", file.path.display());
+            let hint = "`cargo xtask guest` makes the guests' files; or name one of your own";
+            Some(self.report(&file.place, problem, hint.to_owned()))
+        });
+        let missing: Vec<_> = missing.collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
+    fn report(&self, place: &Place, problem: String, hint: String) -> Diagnostic {
+        Diagnostic {
             file: self.file.clone(),
             position: Some(place.position),
             place: place.path.clone(),
             problem,
             hint,
-        };
+        }
+    }
+
+    /// Checks that the system has a replica domain for every replica, and room for every session.
+    ///
+    /// # Errors
+    /// A diagnostic for each replica too many, and one if there are too many sessions.
+    pub fn fits(&self, system: &System) -> Result<(), Vec<Diagnostic>> {
         let gateways = system.gateways().len();
         let extra = self.replicas.iter().flat_map(|service| service.iter().skip(gateways));
         let mut diagnostics: Vec<_> = extra
             .map(|place| {
                 let problem = format!("there is no replica domain for it in {}", system.file);
                 let hint = format!("use at most {gateways} replicas, or add a gateway there");
-                report(place, problem, hint)
+                self.report(place, problem, hint)
             })
             .collect();
         let window_bytes = system.region("window").map_or(0, |region| region.bytes);
@@ -148,7 +264,7 @@ impl Checked {
             let problem = format!("{} has room for {room} sessions", system.file);
             let hint =
                 format!("set limits.sessions to at most {room}, or enlarge \"window\" there");
-            diagnostics.insert(0, report(&self.limits, problem, hint));
+            diagnostics.insert(0, self.report(&self.limits, problem, hint));
         }
         if diagnostics.is_empty() { Ok(()) } else { Err(diagnostics) }
     }

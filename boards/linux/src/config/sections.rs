@@ -8,6 +8,7 @@ use resh_channel::config::{
     name_is_valid,
 };
 
+use super::Board;
 use super::address::{self, Resolve};
 use super::reader::{Found, Place, Reader, Table};
 use crate::diagnostic::suggest;
@@ -96,7 +97,7 @@ pub(super) fn limits<'a>(reader: &mut Reader<'a>, root: &Table<'a>) -> Limits {
     }
 }
 
-pub(super) fn network<'a>(reader: &mut Reader<'a>, root: &Table<'a>) -> Network {
+pub(super) fn network<'a>(reader: &mut Reader<'a>, board: Board, root: &Table<'a>) -> Network {
     let Some(table) = reader.table(root, "network") else { return Network::Kernel };
     let of_smoltcp = ["tap", "address", "gateway", "mac"];
     reader.only_keys(&table, &[&["stack"], &of_smoltcp[..]].concat());
@@ -112,17 +113,24 @@ pub(super) fn network<'a>(reader: &mut Reader<'a>, root: &Table<'a>) -> Network 
         }
         return Network::Kernel;
     }
-    smoltcp(reader, &table).map_or(Network::Kernel, Network::Smoltcp)
+    smoltcp(reader, board, &table).map_or(Network::Kernel, Network::Smoltcp)
 }
 
-fn smoltcp<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Smoltcp> {
-    for (key, hint) in [
-        ("tap", "add tap = \"resh0\", the name of a TAP interface"),
-        ("address", "add address = \"192.0.2.1/24\", the address of the appliance on it"),
-    ] {
-        if !table.has(key) {
-            reader.missing(table, key, hint);
+fn smoltcp<'a>(reader: &mut Reader<'a>, board: Board, table: &Table<'a>) -> Option<Smoltcp> {
+    match board {
+        Board::Linux if !table.has("tap") => {
+            reader.missing(table, "tap", "add tap = \"resh0\", the name of a TAP interface");
         }
+        Board::WithGuests if table.has("tap") => {
+            let place = reader.place_of_key(table, "tap");
+            let hint = "remove this key: the network domain drives the network device";
+            reader.report(&place, "has no meaning on this board", hint);
+        }
+        _ => {}
+    }
+    if !table.has("address") {
+        let hint = "add address = \"192.0.2.1/24\", the address of the appliance on it";
+        reader.missing(table, "address", hint);
     }
     let tap = reader.string(table, "tap").and_then(|found| {
         let fits = !found.value.is_empty()
@@ -148,7 +156,10 @@ fn smoltcp<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Smoltcp> {
     });
     let gateway = gateway(reader, table, interface);
     let (address, prefix_bits) = interface?;
-    Some(Smoltcp { tap: tap?, address, prefix_bits, gateway, mac: mac? })
+    if board == Board::Linux && tap.is_none() {
+        return None;
+    }
+    Some(Smoltcp { tap, address, prefix_bits, gateway, mac: mac? })
 }
 
 fn gateway<'a>(

@@ -47,6 +47,7 @@ pub fn appliance(listen: &[SocketAddr], network: Network) -> Appliance {
         limits: Limits { sessions: SESSIONS, idle_ms: IDLE_MS as u32, ..Limits::default() },
         network,
         services: services.collect(),
+        guests: [].into_iter().collect(),
     }
 }
 

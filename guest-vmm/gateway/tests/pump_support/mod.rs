@@ -65,6 +65,7 @@ pub(crate) fn appliance() -> Appliance {
         metrics: None,
         limits: Limits { connect_ms: CONNECT_MS, ..Limits::default() },
         network: Network::Kernel,
+        guests: [].into_iter().collect(),
         services: [
             service("raw", 1000, Protocol::Raw, 3),
             service("http", 2000, Protocol::Http1(Http1::default()), 3),
