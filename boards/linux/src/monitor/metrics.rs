@@ -6,7 +6,7 @@
 
 use core::fmt::{self, Display, Write};
 
-use crate::status::model::{
+use resh_status::model::{
     DomainStatus, Health, ReplicaStanding, ServiceState, ServiceStatus, Status,
 };
 

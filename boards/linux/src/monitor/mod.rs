@@ -5,7 +5,6 @@
 
 pub mod http;
 pub mod metrics;
-pub mod report;
 pub mod server;
 
 use std::convert::Infallible;
@@ -20,9 +19,9 @@ use resh_channel::snapshot;
 use resh_channel::stats::{NetworkStats, VoterStats};
 use sel4_microkit::{ChannelSet, Handler, NotGranted, clock_s, now_ms, region, set_deadline};
 
-use crate::status::model::Health;
 use http::{Resource, Status};
-use report::Seen;
+use resh_status::model::Health;
+use resh_status::report::Seen;
 use server::{Content, Server};
 
 /// Name under which the launcher hands over the Unix socket.
@@ -131,7 +130,7 @@ impl View {
         }
     }
 
-    fn status(&mut self) -> crate::status::model::Status {
+    fn status(&mut self) -> resh_status::model::Status {
         let seen = Seen {
             appliance: &self.appliance,
             voter: self.voter.read(),

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use resh_channel::memory::AtomicU64;
 use resh_channel::snapshot::Publisher;
+use resh_status::model;
+use resh_status::sample::{appliance, fullest, healthy};
 use sel4_microkit::linux::{Grants, run};
 
 use super::*;
-use crate::status::model;
-use crate::status::sample::{appliance, fullest, healthy};
 
 fn region_of(words: usize) -> &'static Words {
     Vec::leak((0..words).map(|_| AtomicU64::new(0)).collect())

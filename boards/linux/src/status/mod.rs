@@ -1,11 +1,6 @@
 //! `resh status`: asks the monitor of a running appliance and shows what it says.
 
 mod client;
-mod date;
-pub mod model;
-mod render;
-#[cfg(test)]
-pub(crate) mod sample;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -13,8 +8,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-pub(crate) use date::civil_date;
-use model::{Health, Status};
+use resh_status::model::{Health, Status};
+use resh_status::render;
 
 use crate::runtime_dir;
 
@@ -59,6 +54,13 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
+fn text(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = render::write(&mut out, status);
+    out
+}
+
 fn show(options: &Options) -> Result<Health, String> {
     let dir = runtime_dir::resolve(options.runtime_dir.as_deref()).map_err(|e| e.to_string())?;
     let socket = runtime_dir::find(&dir, options.name.as_deref(), runtime_dir::STATUS)?;
@@ -67,7 +69,7 @@ fn show(options: &Options) -> Result<Health, String> {
         let json = client::get(&socket, "/status.json")?;
         let status: Status = serde_json::from_str(&json)
             .map_err(|error| format!("the appliance is of another version: {error}"))?;
-        let text = if options.json { format!("{json}\n") } else { render::text(&status) };
+        let text = if options.json { format!("{json}\n") } else { text(&status) };
         // On a terminal each picture takes the place of the one before: ECMA-48 CUP and ED.
         let clear = options.watch && !options.json && out.is_terminal();
         let written = write!(out, "{}{text}", if clear { "\x1b[H\x1b[2J" } else { "" });

@@ -1,11 +1,11 @@
 //! The status as text for people.
 
-use std::fmt::{self, Write};
+use core::fmt::{self, Display, Formatter, Write};
 
 use resh_channel::stats::{Condemnation, DisputeKind};
 
-use super::date::civil_date;
-use super::model::{
+use crate::date::civil_date;
+use crate::model::{
     DisputeStatus, Health, Protocol, ReplicaStanding, ServiceState, ServiceStatus, Status,
 };
 
@@ -14,15 +14,20 @@ const DISPUTES_SHOWN: usize = 5;
 /// Bytes in one line of hexadecimal.
 const LINE_BYTES: usize = 16;
 
-/// The whole picture, ending in a line feed.
-pub(crate) fn text(status: &Status) -> String {
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write(&mut out, status);
-    out
+/// Text that is written when it is displayed.
+struct Text<F>(F);
+
+impl<F: Fn(&mut Formatter<'_>) -> fmt::Result> Display for Text<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        (self.0)(f)
+    }
 }
 
-fn write(out: &mut String, status: &Status) -> fmt::Result {
+/// The whole picture, ending in a line feed.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn write(out: &mut impl Write, status: &Status) -> fmt::Result {
     let network = &status.network;
     let up = duration(status.uptime_s);
     writeln!(out, "{}: {}, up {up}", status.appliance, health(status.health))?;
@@ -52,7 +57,7 @@ fn health(health: Health) -> &'static str {
     }
 }
 
-fn service(out: &mut String, status: &Status, service: &ServiceStatus) -> fmt::Result {
+fn service(out: &mut impl Write, status: &Status, service: &ServiceStatus) -> fmt::Result {
     let protocol = match service.protocol {
         Protocol::Raw => "raw",
         Protocol::Http1 => "http1",
@@ -76,42 +81,42 @@ fn service(out: &mut String, status: &Status, service: &ServiceStatus) -> fmt::R
     writeln!(out, "  bytes      {requests} of requests, {replies} of agreed replies")?;
     let name = service.replicas.iter().map(|replica| replica.name.len()).max().unwrap_or(0);
     for (index, replica) in service.replicas.iter().enumerate() {
-        let address = replica.address.to_string();
-        let standing = standing(status, index, replica.state);
+        let (address, standing) = (replica.address, standing(status, index, replica.state));
         writeln!(out, "  replica {index}  {:name$}  {address:21}  {standing}", replica.name)?;
     }
     Ok(())
 }
 
-fn state(status: &Status, service: &ServiceStatus) -> String {
-    match (service.state, service.stopped_by) {
-        (ServiceState::Serving, _) => "serving".to_owned(),
-        (ServiceState::Starting, _) => "starting".to_owned(),
+fn state(status: &Status, service: &ServiceStatus) -> impl Display {
+    Text(move |f: &mut Formatter<'_>| match (service.state, service.stopped_by) {
+        (ServiceState::Serving, _) => f.write_str("serving"),
+        (ServiceState::Starting, _) => f.write_str("starting"),
         (ServiceState::NoQuorum, _) if service.voting < service.quorum => {
-            "no quorum: too few replicas vote".to_owned()
+            f.write_str("no quorum: too few replicas vote")
         }
-        (ServiceState::NoQuorum, _) => "no quorum in the last session".to_owned(),
-        (ServiceState::Stopped, None) => "stopped".to_owned(),
+        (ServiceState::NoQuorum, _) => f.write_str("no quorum in the last session"),
+        (ServiceState::Stopped, None) => f.write_str("stopped"),
         (ServiceState::Stopped, Some(number)) => {
             match status.disputes.iter().find(|dispute| dispute.number == number) {
-                Some(dispute) => format!("stopped: dispute {number}, {}", what(status, dispute)),
-                None => format!("stopped: dispute {number}, no longer on record"),
+                Some(dispute) => write!(f, "stopped: dispute {number}, {}", what(status, dispute)),
+                None => write!(f, "stopped: dispute {number}, no longer on record"),
             }
         }
-    }
+    })
 }
 
-fn standing(status: &Status, index: usize, standing: ReplicaStanding) -> String {
-    match standing {
-        ReplicaStanding::Absent => "absent".to_owned(),
-        ReplicaStanding::Joining => "joining".to_owned(),
-        ReplicaStanding::Voting => "voting".to_owned(),
-        ReplicaStanding::Suspect => "suspect: in a dispute less than a minute ago".to_owned(),
+/// How the replica domain `index` stands, in words.
+pub fn standing(status: &Status, index: usize, standing: ReplicaStanding) -> impl Display {
+    Text(move |f: &mut Formatter<'_>| match standing {
+        ReplicaStanding::Absent => f.write_str("absent"),
+        ReplicaStanding::Joining => f.write_str("joining"),
+        ReplicaStanding::Voting => f.write_str("voting"),
+        ReplicaStanding::Suspect => f.write_str("suspect: in a dispute less than a minute ago"),
         ReplicaStanding::Condemned => {
             let why = status.replicas.get(index).and_then(|domain| domain.reason);
-            format!("condemned: {}", why.map_or("no reason given", reason))
+            write!(f, "condemned: {}", why.map_or("no reason given", reason))
         }
-    }
+    })
 }
 
 /// Why, in words.
@@ -128,7 +133,7 @@ fn reason(reason: Condemnation) -> &'static str {
     }
 }
 
-fn domains(out: &mut String, status: &Status) -> fmt::Result {
+fn domains(out: &mut impl Write, status: &Status) -> fmt::Result {
     writeln!(
         out,
         "\nreplica domains\n  #  {:9}  {:>4}  {:>9}  {:>11}  {:>9}  {:>9}  {:>9}  {:>10}",
@@ -156,7 +161,7 @@ fn domains(out: &mut String, status: &Status) -> fmt::Result {
     Ok(())
 }
 
-fn disputes(out: &mut String, status: &Status) -> fmt::Result {
+fn disputes(out: &mut impl Write, status: &Status) -> fmt::Result {
     if status.disputes.is_empty() {
         return writeln!(out, "\nno dispute so far");
     }
@@ -194,23 +199,29 @@ fn disputes(out: &mut String, status: &Status) -> fmt::Result {
 }
 
 /// What happened, in words.
-fn what(status: &Status, dispute: &DisputeStatus) -> String {
-    let (name, index, offset) = (&dispute.replica_name, dispute.replica, dispute.offset);
-    let who = format!("replica {name} ({index})");
-    if let Some(other) = other_of_two(status, dispute) {
-        return format!(
-            "{other} and {name} differ from byte {offset} on: nobody can say which is wrong"
-        );
-    }
-    match dispute.kind {
-        DisputeKind::Bytes => format!("{who} differs from byte {offset} on"),
-        DisputeKind::EarlyFin => format!("{who} ended its reply at byte {offset}, others went on"),
-        DisputeKind::LateData => format!("{who} went on at byte {offset}, where others ended"),
-        DisputeKind::Reset => format!("{who} reset or refused its connection, at byte {offset}"),
-        DisputeKind::Silence => format!("{who} did not answer in time, at byte {offset}"),
-        DisputeKind::Laggard => format!("{who} was too far behind, at byte {offset}"),
-        DisputeKind::NoQuorum => format!("no quorum at byte {offset}; {who} is one of the sides"),
-    }
+pub fn what(status: &Status, dispute: &DisputeStatus) -> impl Display {
+    Text(move |f: &mut Formatter<'_>| {
+        let (name, index, offset) = (&dispute.replica_name, dispute.replica, dispute.offset);
+        if let Some(other) = other_of_two(status, dispute) {
+            return write!(
+                f,
+                "{other} and {name} differ from byte {offset} on: nobody can say which is wrong"
+            );
+        }
+        if dispute.kind == DisputeKind::NoQuorum {
+            write!(f, "no quorum at byte {offset}; ")?;
+        }
+        write!(f, "replica {name} ({index}) ")?;
+        match dispute.kind {
+            DisputeKind::Bytes => write!(f, "differs from byte {offset} on"),
+            DisputeKind::EarlyFin => write!(f, "ended its reply at byte {offset}, others went on"),
+            DisputeKind::LateData => write!(f, "went on at byte {offset}, where others ended"),
+            DisputeKind::Reset => write!(f, "reset or refused its connection, at byte {offset}"),
+            DisputeKind::Silence => write!(f, "did not answer in time, at byte {offset}"),
+            DisputeKind::Laggard => write!(f, "was too far behind, at byte {offset}"),
+            DisputeKind::NoQuorum => write!(f, "is one of the sides"),
+        }
+    })
 }
 
 /// If two replicas differ in what they say, the name of the one the dispute is not recorded for.
@@ -221,24 +232,26 @@ fn other_of_two<'a>(status: &'a Status, dispute: &DisputeStatus) -> Option<&'a s
     (service.replicas.len() == 2 && differ.contains(&dispute.kind)).then_some(&*other.name)
 }
 
-fn hex(out: &mut String, side: &str, width: usize, bytes: &[u8]) -> fmt::Result {
+fn hex(out: &mut impl Write, side: &str, width: usize, bytes: &[u8]) -> fmt::Result {
     if bytes.is_empty() {
         return writeln!(out, "     {side:width$}  (nothing)");
     }
     for (line, bytes) in bytes.chunks(LINE_BYTES).enumerate() {
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let side = if line == 0 { side } else { "" };
+        write!(out, "     {side:width$}  ")?;
+        bytes.iter().try_for_each(|byte| write!(out, "{byte:02x} "))?;
+        write!(out, "{:1$} ", "", 3 * (LINE_BYTES - bytes.len()))?;
         let letter = |&byte: &u8| match byte {
             0x20..=0x7e => char::from(byte),
             _ => '.',
         };
-        let letters: String = bytes.iter().map(letter).collect();
-        let side = if line == 0 { side } else { "" };
-        writeln!(out, "     {side:width$}  {digits:48} {letters}")?;
+        bytes.iter().map(letter).try_for_each(|letter| out.write_char(letter))?;
+        writeln!(out)?;
     }
     Ok(())
 }
 
-fn size(bytes: u64) -> String {
+fn size(bytes: u64) -> impl Display {
     let mut unit = 0;
     let mut value = bytes as f64;
     while value >= 1024.0 && unit < 4 {
@@ -246,33 +259,47 @@ fn size(bytes: u64) -> String {
         unit += 1;
     }
     let name = ["B", "KiB", "MiB", "GiB", "TiB"][unit];
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {name}") }
+    Text(move |f: &mut Formatter<'_>| {
+        let decimals = usize::from(unit > 0);
+        let width = f.width().unwrap_or(0).saturating_sub(name.len() + 1);
+        write!(f, "{value:width$.decimals$} {name}")
+    })
 }
 
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
+fn duration(seconds: u64) -> impl Display {
+    Text(move |f: &mut Formatter<'_>| match seconds {
+        0..60 => write!(f, "{seconds} s"),
+        60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => write!(f, "{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    })
 }
 
 /// RFC 3339, in UTC.
-fn utc(seconds: u32) -> String {
+fn utc(seconds: u32) -> impl Display {
     let (year, month, day) = civil_date(u64::from(seconds / 86_400));
     let second = seconds % 86_400;
     let (hour, minute, second) = (second / 3600, second % 3600 / 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    Text(move |f: &mut Formatter<'_>| {
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use resh_channel::stats::{NetworkStats, ReplicaState, VoterStats};
 
+    use std::string::{String, ToString};
+
     use super::*;
-    use crate::monitor::report::{RECENT_S, Seen};
-    use crate::status::sample::{THEN_S, appliance, dispute, fullest, healthy};
+    use crate::report::{RECENT_S, Seen};
+    use crate::sample::{THEN_S, appliance, dispute, fullest, healthy};
+
+    fn text(status: &Status) -> String {
+        let mut out = String::new();
+        write(&mut out, status).unwrap();
+        out
+    }
 
     fn status(replicas: usize, voter: &VoterStats, later_s: u32) -> Status {
         let (appliance, network) = (appliance(replicas), NetworkStats::default());
@@ -393,9 +420,8 @@ mod tests {
                 "     oak  3d 21 64 6f 63 74 79 70 65 20 68 74 6d 6c 3e 0a  =!doctype html>.",
             ],
         );
-        let suspect = |replica: &crate::status::model::ReplicaStatus| {
-            replica.state == ReplicaStanding::Suspect
-        };
+        let suspect =
+            |replica: &crate::model::ReplicaStatus| replica.state == ReplicaStanding::Suspect;
         assert!(status.services[0].replicas.iter().all(suspect));
     }
 
@@ -425,18 +451,18 @@ mod tests {
             (1_735_689_599, "2024-12-31T23:59:59Z"),
             (1_740_787_200, "2025-03-01T00:00:00Z"),
         ] {
-            assert_eq!(utc(seconds), date);
+            assert_eq!(utc(seconds).to_string(), date);
         }
     }
 
     #[test]
     fn sizes_and_times() {
         assert_eq!(
-            [size(0), size(1023), size(1024), size(64 << 20)].join(" "),
+            [0, 1023, 1024, 64 << 20].map(|bytes| size(bytes).to_string()).join(" "),
             "0 B 1023 B 1.0 KiB 64.0 MiB"
         );
         assert_eq!(
-            [duration(59), duration(3_661), duration(90_000)].join(", "),
+            [59, 3_661, 90_000].map(|seconds| duration(seconds).to_string()).join(", "),
             "59 s, 1 h 1 min, 1 d 1 h"
         );
     }

@@ -5,7 +5,7 @@ use resh_channel::stats::{
     Dispute, DisputeKind, NetworkStats, ReplicaState, ReplicaStats, ServiceStats, VoterStats,
 };
 
-use crate::status::model::{
+use crate::model::{
     DisputeStatus, DomainStatus, Health, Protocol, ReplicaStanding, ReplicaStatus, SCHEMA,
     ServiceState, ServiceStatus, Shown, Status,
 };

@@ -1,7 +1,7 @@
 //! Days since 1970-01-01 as a date.
 
 /// Year, month and day of the month (both from 1) in the Gregorian calendar.
-pub(crate) fn civil_date(days: u64) -> (u64, u64, u64) {
+pub fn civil_date(days: u64) -> (u64, u64, u64) {
     // Days are counted in eras of 400 years from 0000-03-01, so that a leap day is a year's last.
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -1,4 +1,7 @@
 //! Appliances for tests.
+#![allow(clippy::missing_panics_doc)]
+
+use std::format;
 
 use resh_channel::config::{
     Appliance, Http1, Limits, Name, Network, OnMismatch, Protocol, Replica, Service,
@@ -8,7 +11,7 @@ use resh_channel::stats::{
 };
 
 /// When the disputes of these samples were, in seconds since 1970-01-01 UTC.
-pub(crate) const THEN_S: u32 = 1_700_000_000;
+pub const THEN_S: u32 = 1_700_000_000;
 
 fn name(text: &str) -> Name {
     Name::try_from(text).unwrap()
@@ -29,18 +32,19 @@ fn service(called: &str, port: u16, replicas: usize) -> Service {
 }
 
 /// One service `web` with so many replicas.
-pub(crate) fn appliance(replicas: usize) -> Appliance {
+pub fn appliance(replicas: usize) -> Appliance {
     Appliance {
         name: name("test"),
         metrics: None,
         limits: Limits::default(),
         network: Network::default(),
+        guests: [].into_iter().collect(),
         services: [service("web", 8080, replicas)].into_iter().collect(),
     }
 }
 
 /// All replicas vote.
-pub(crate) fn healthy(replicas: usize) -> VoterStats {
+pub fn healthy(replicas: usize) -> VoterStats {
     let replica = ReplicaStats {
         state: ReplicaState::Voting,
         generation: 1,
@@ -65,7 +69,7 @@ pub(crate) fn healthy(replicas: usize) -> VoterStats {
 }
 
 /// Replica `replica` of service 0 differed.
-pub(crate) fn dispute(number: u64, replica: u8, kind: DisputeKind) -> Dispute {
+pub fn dispute(number: u64, replica: u8, kind: DisputeKind) -> Dispute {
     Dispute {
         number,
         clock_s: THEN_S,
@@ -80,7 +84,7 @@ pub(crate) fn dispute(number: u64, replica: u8, kind: DisputeKind) -> Dispute {
 }
 
 /// Everything as large as it can be.
-pub(crate) fn fullest() -> (Appliance, VoterStats, NetworkStats) {
+pub fn fullest() -> (Appliance, VoterStats, NetworkStats) {
     let long = |at: usize| name(&format!("{at:02}{}", "x".repeat(30)));
     let mut appliance = appliance(3);
     appliance.name = long(0);
