@@ -8,6 +8,7 @@ extern crate std;
 
 pub mod config;
 pub mod joining;
+pub mod log;
 pub mod memory;
 pub mod message;
 pub mod ordering;

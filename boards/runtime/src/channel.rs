@@ -23,6 +23,12 @@ impl Channel {
     pub fn notify(self) {
         crate::backend::notify(self);
     }
+
+    /// Lets the interrupt that comes in on this channel come again. On Linux, and for a channel that is no
+    /// interrupt of this domain, it does nothing.
+    pub fn irq_ack(self) {
+        crate::backend::irq_ack(self);
+    }
 }
 
 /// What a domain was woken for.
@@ -59,6 +65,16 @@ impl ChannelSet {
     /// Adds a channel.
     pub fn insert(&mut self, channel: Channel) {
         self.0 |= 1 << channel.index();
+    }
+
+    /// The channels in the badge of a notification, of which those in `irqs` are interrupts.
+    #[cfg_attr(target_os = "linux", allow(dead_code))]
+    pub(crate) fn from_badge(badge: u64, irqs: u64) -> Self {
+        let mut set = Self(badge & (Self::IO - 1));
+        if set.0 & irqs != 0 {
+            set.insert_io();
+        }
+        set
     }
 
     pub(crate) fn insert_io(&mut self) {

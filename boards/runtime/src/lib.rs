@@ -2,7 +2,8 @@
 //! `sel4-microkit` crate, with what that leaves out (regions by name, time, deadlines).
 //!
 //! One crate, one backend for each kind of board. On Linux every domain is a process: regions are
-//! shared memory, channels are eventfds, interrupts are file descriptors.
+//! shared memory, channels are eventfds, interrupts are file descriptors. On seL4 it is a protection
+//! domain of Microkit. What differs from upstream, and why: `docs/runtime.md`.
 #![cfg_attr(not(target_os = "linux"), no_std)]
 
 mod channel;
@@ -11,12 +12,18 @@ mod message;
 
 #[cfg(target_os = "linux")]
 pub mod linux;
+#[cfg_attr(target_os = "linux", allow(dead_code, reason = "checked there, and run on seL4 only"))]
+pub mod sel4;
+
 #[cfg(target_os = "linux")]
 use linux as backend;
+#[cfg(not(target_os = "linux"))]
+use sel4 as backend;
 
 pub use channel::{Channel, ChannelSet};
 pub use handler::Handler;
 pub use message::{Child, MessageInfo};
+pub use sel4::Refused;
 
 use resh_channel::memory::Words;
 
@@ -44,6 +51,16 @@ pub fn take_region(symbol: &'static str) -> Result<&'static mut [u8], NotGranted
 /// The value the system description sets for `symbol` (`setvar`).
 pub fn variable(symbol: &'static str) -> Result<u64, NotGranted> {
     backend::variable(symbol).ok_or(NotGranted(symbol))
+}
+
+/// Message register `index` of the message that came last, or 0 if there is no such register.
+pub fn mr(index: usize) -> u64 {
+    backend::mr(index)
+}
+
+/// Sets message register `index` of the message to send next, if there is such a register.
+pub fn set_mr(index: usize, value: u64) {
+    backend::set_mr(index, value);
 }
 
 /// This domain's name.

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use resh_channel::memory::{AtomicU64, Words};
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, ChannelSet, Handler};
+use crate::{Channel, ChannelSet, Child, Handler, Refused};
 
 /// Everything a domain may use, as its process is told at the start.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -260,6 +260,27 @@ pub(crate) fn notify(channel: Channel) {
     unsafe {
         libc::write(domain().signals[channel.index()], (&raw const one).cast(), size_of::<u64>())
     };
+}
+
+/// Interrupts are descriptors here, and need no acknowledgement.
+pub(crate) fn irq_ack(_: Channel) {}
+
+/// No domain calls another here, so there are no messages.
+pub(crate) fn mr(_: usize) -> u64 {
+    0
+}
+
+pub(crate) fn set_mr(_: usize, _: u64) {}
+
+/// What the kernel of seL4 says of a capability that is not there.
+const NO_CHILD: Refused = Refused(6);
+
+pub(crate) fn stop(_: Child) -> Result<(), Refused> {
+    Err(NO_CHILD)
+}
+
+pub(crate) fn restart(_: Child, _: u64) -> Result<(), Refused> {
+    Err(NO_CHILD)
 }
 
 fn mapping(symbol: &str) -> Option<&'static Mapping> {
