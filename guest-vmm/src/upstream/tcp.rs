@@ -250,8 +250,6 @@ impl<F: Frames> Tcp<F> {
         let place = &mut self.seats[usize::from(seat)];
         for _ in 0..FLUSH_SEGMENTS {
             if !self.wire.can_send() {
-                // Until there is, time has no say.
-                place.due_ms = u64::MAX;
                 return false;
             }
             let sent = self.interface.poll_egress(now, &mut self.wire, &mut place.sockets);
@@ -485,7 +483,9 @@ impl<F: Frames> Upstream for Tcp<F> {
         }
         let rested_ms =
             self.resting.first().map_or(u64::MAX, |seat| self.seats[seat].rests_until_ms);
-        let next_ms = self.due_ms.min(rested_ms);
+        // What is due is to send something: while that cannot be, time has no say.
+        let due_ms = if self.dirty.is_empty() { self.due_ms } else { u64::MAX };
+        let next_ms = due_ms.min(rested_ms);
         (next_ms != u64::MAX).then_some(next_ms)
     }
 }
