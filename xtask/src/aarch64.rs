@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use resh_tests::process::{find_program, output};
 
@@ -48,29 +48,21 @@ pub(crate) enum Toolchain {
 impl Toolchain {
     /// Finds one, or says in `problems` what to install.
     pub(crate) fn find(problems: &mut Problems) -> Option<Self> {
-        let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
-        if target_is_installed(&rustc) {
+        let own = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
+        if target_is_installed(&own) {
             return Some(Self::Rustup);
         }
-        let linker = LINKERS.iter().find_map(|name| find_program(name));
-        let debian = Path::new(DEBIAN_RUSTC);
-        let has_sources = new_enough(debian) && has_library_sources(debian);
-        if let (true, Some(linker)) = (has_sources, linker.clone()) {
-            return Some(Self::FromSource { rustc: debian.to_owned(), linker });
-        }
-        let mut packages = Vec::new();
-        if !has_sources {
-            packages.extend(["rustc-web", "rust-web-src"]);
-        }
-        if linker.is_none() {
-            packages.push("lld-16");
-        }
-        problems.report(
+        let missing = match (debian_compiler(), linker()) {
+            (Some(rustc), Some(linker)) => return Some(Self::FromSource { rustc, linker }),
+            (Some(_), None) => "lld-16",
+            (None, Some(_)) => "rustc-web rust-web-src",
+            (None, None) => "rustc-web rust-web-src lld-16",
+        };
+        problems.missing(
             format!("the Rust target {TARGET} is not installed"),
             format!(
-                "run `rustup target add {TARGET}`, or without rustup on Debian 12 \
-                 `apt-get install {}`",
-                packages.join(" ")
+                "run `rustup target add {TARGET}`, or on Debian 12 without rustup \
+                 `apt-get install {missing}`"
             ),
         );
         None
@@ -148,18 +140,18 @@ fn target_is_installed(rustc: &Path) -> bool {
     asked.is_ok_and(|dir| Path::new(dir.trim()).is_dir())
 }
 
-/// Whether the sources of the library lie where cargo looks for them.
-fn has_library_sources(rustc: &Path) -> bool {
-    output(Command::new(rustc).args(["--print", "sysroot"])).is_ok_and(|root| {
-        Path::new(root.trim()).join("lib/rustlib/src/rust/library/core/Cargo.toml").is_file()
-    })
+/// Debian's compiler, if it is new enough and the sources of its library lie where cargo looks for them.
+fn debian_compiler() -> Option<PathBuf> {
+    let rustc = PathBuf::from(DEBIAN_RUSTC);
+    let version = output(Command::new(&rustc).arg("--version")).ok()?;
+    let minor: u32 = version.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()?;
+    let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"])).ok()?;
+    let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/Cargo.toml");
+    (minor >= MINOR_VERSION_MIN && sources.is_file()).then_some(rustc)
 }
 
-fn new_enough(rustc: &Path) -> bool {
-    let version = Command::new(rustc).arg("--version").stderr(Stdio::null()).output();
-    let text = version.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
-    let minor = |text: &str| text.strip_prefix("rustc 1.")?.split('.').next()?.parse::<u32>().ok();
-    text.ok().and_then(|text| minor(&text)).is_some_and(|minor| minor >= MINOR_VERSION_MIN)
+fn linker() -> Option<PathBuf> {
+    LINKERS.iter().find_map(|name| find_program(name))
 }
 
 #[cfg(test)]

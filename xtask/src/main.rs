@@ -15,6 +15,8 @@ mod suites;
 use std::process::ExitCode;
 
 use clap::{Args, Command};
+use problems::Failure;
+use resh_tests::harness::SKIPPED;
 
 const USAGE: &str = "\
 usage: cargo xtask <command>
@@ -25,21 +27,24 @@ usage: cargo xtask <command>
   bench [--write] [--rounds N]
           measure against HAProxy; --write renews docs/measurements.md
   sizes   count the lines of code of each part
+  guest [nginx|lighttpd|apache2|busybox...] [--site DIRECTORY] [--fresh] ...
+          make guests of Debian's packages for arm64; --help says more
   image [--board B] [--config release|debug] [--appliance RESH.TOML] ...
           build everything for seL4 into one file that boots; --help says more
   qemu [--port N] [--image LOADER.IMG] ... [-- ARGUMENTS OF QEMU]
           build an image and boot it; --help says more
 
-Environment: RESH_SEED, RESH_TEST_SECONDS (length of the long cases), RESH_FUZZ_FACTOR.
+Environment: MICROKIT_SDK (for seL4), RESH_SEED, RESH_TEST_SECONDS (length of the long cases),
+RESH_FUZZ_FACTOR. The status is 77 if nothing is wrong but something is not installed.
 Suites:";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = arguments.split_first().map_or(("", &[][..]), |(c, r)| (c.as_str(), r));
     let done = match command {
-        "test" => suites::test(rest),
-        "bench" => bench::bench(rest),
-        "sizes" => sizes::sizes(),
+        "test" => suites::test(rest).map_err(Failure::from),
+        "bench" => bench::bench(rest).map_err(Failure::from),
+        "sizes" => sizes::sizes().map_err(Failure::from),
         "image" => image::image(&options("cargo xtask image", rest)).map(|_| true),
         "qemu" => qemu::qemu(&options("cargo xtask qemu", rest)),
         _ => {
@@ -55,7 +60,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("cargo xtask {command}: {why}");
-            ExitCode::FAILURE
+            match why {
+                Failure::Missing(_) => ExitCode::from(SKIPPED),
+                Failure::Failed(_) => ExitCode::FAILURE,
+            }
         }
     }
 }

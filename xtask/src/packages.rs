@@ -4,6 +4,10 @@ use std::process::{Command, Stdio};
 
 use resh_tests::process::{find_program, is_root};
 
+use crate::aarch64::Toolchain;
+use crate::problems::Problems;
+use crate::sdk::Sdk;
+
 /// A program and the Debian package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
@@ -22,17 +26,37 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("strace", "strace"),
 ];
 
+/// What seL4 in QEMU needs besides.
+const PROGRAMS_FOR_SEL4: &[(&str, &str)] =
+    &[("qemu-system-aarch64", "qemu-system-arm"), ("dpkg-deb", "dpkg")];
+
 /// Installs what is missing, if this is root on a system with apt. Never fails: the cases that then lack
 /// something say so by name.
 pub(crate) fn install_missing() {
-    let mut missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| find_program(program).is_none())
-        .map(|&(_, package)| package)
-        .collect();
+    let mut missing = missing_of(PROGRAMS);
     if !python_has_requests() {
         missing.push("python3-requests");
     }
+    install(&missing);
+}
+
+/// Installs what images for seL4 and their tests need, if there is a Microkit SDK, which no package has.
+pub(crate) fn install_missing_for_sel4() {
+    if Sdk::is_anywhere() {
+        let mut missing = missing_of(PROGRAMS_FOR_SEL4);
+        if Toolchain::find(&mut Problems::default()).is_none() {
+            missing.extend(["rustc-web", "rust-web-src", "lld-16"]);
+        }
+        install(&missing);
+    }
+}
+
+fn missing_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let missing = programs.iter().filter(|(program, _)| find_program(program).is_none());
+    missing.map(|&(_, package)| package).collect()
+}
+
+fn install(missing: &[&str]) {
     if missing.is_empty() {
         return;
     }
@@ -43,7 +67,7 @@ pub(crate) fn install_missing() {
     println!("installing {}", missing.join(" "));
     // The lists may be missing or old, so a first failure is tried again with new ones. Then one by one,
     // so that one package that is not to be had does not cost the others.
-    if apt(&["install"], &missing) || (apt(&["update"], &[]) && apt(&["install"], &missing)) {
+    if apt(&["install"], missing) || (apt(&["update"], &[]) && apt(&["install"], missing)) {
         return;
     }
     for package in missing {

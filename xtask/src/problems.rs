@@ -2,44 +2,97 @@
 
 use std::fmt;
 
+/// Why a command did not do what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Something it needs is not on this machine: what, and how to get it.
+    Missing(String),
+    /// Something went wrong.
+    Failed(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Missing(why) | Self::Failed(why)) = self;
+        f.write_str(why)
+    }
+}
+
 /// What is missing or wrong, and what to do about each.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+pub(crate) struct Problems {
+    said: Vec<String>,
+    /// Whether getting what is missing would not be enough.
+    wrong: bool,
+}
 
 impl Problems {
-    /// Adds that something is wrong, and how to put it right.
-    pub(crate) fn report(&mut self, what: impl fmt::Display, hint: impl fmt::Display) {
-        self.0.push(format!("{what}; {hint}"));
+    /// Adds that something is not there, and how to get it.
+    pub(crate) fn missing(&mut self, what: impl fmt::Display, how: impl fmt::Display) {
+        self.said.push(format!("{what}; {how}"));
     }
 
-    /// Adds what is said in the form "what is wrong; what would be right" already.
-    pub(crate) fn extend<T: fmt::Display>(&mut self, said: impl IntoIterator<Item = T>) {
-        self.0.extend(said.into_iter().map(|one| one.to_string()));
+    /// Adds that something is wrong: `what is wrong; what would be right`.
+    pub(crate) fn wrong(&mut self, what: impl fmt::Display) {
+        self.said.push(what.to_string());
+        self.wrong = true;
+    }
+
+    /// Adds that several things are wrong.
+    pub(crate) fn all_wrong<T: fmt::Display>(&mut self, all: impl IntoIterator<Item = T>) {
+        all.into_iter().for_each(|what| self.wrong(what));
+    }
+
+    /// Adds that several things are not there: `what is missing; how to get it`.
+    pub(crate) fn all_missing<T: fmt::Display>(&mut self, all: impl IntoIterator<Item = T>) {
+        self.said.extend(all.into_iter().map(|what| what.to_string()));
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.said.len()
     }
 
-    /// Nothing if there are none, else all of them as one error.
+    /// Nothing if there are none, else all of them.
     ///
     /// # Errors
-    /// One line for each.
-    pub(crate) fn none(&self) -> Result<(), String> {
-        match self.0.len() {
-            0 => Ok(()),
-            1 => Err(self.0[0].clone()),
-            n => Err(format!("{n} things are missing or wrong:\n{self}")),
-        }
+    /// One line for each; [`Failure::Missing`] if nothing is wrong.
+    pub(crate) fn none(&self) -> Result<(), Failure> {
+        let text = match &self.said[..] {
+            [] => return Ok(()),
+            [one] => one.clone(),
+            all => format!("{} things are missing or wrong:\n{self}", all.len()),
+        };
+        Err(if self.wrong { Failure::Failed(text) } else { Failure::Missing(text) })
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for one in &self.0 {
-            writeln!(f, "  - {one}")?;
-        }
-        Ok(())
+        let lines: Vec<_> = self.said.iter().map(|one| format!("  - {one}")).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, Problems};
+
+    #[test]
+    fn what_is_wrong_outweighs_what_is_missing() {
+        let mut problems = Problems::default();
+        assert_eq!(problems.none(), Ok(()));
+        problems.missing("no SDK", "get one");
+        assert_eq!(problems.none(), Err(Failure::Missing("no SDK; get one".to_owned())));
+        problems.wrong("resh.toml:1:1: unknown key");
+        let said =
+            "2 things are missing or wrong:\n  - no SDK; get one\n  - resh.toml:1:1: unknown key";
+        assert_eq!(problems.none(), Err(Failure::Failed(said.to_owned())));
     }
 }

@@ -3,11 +3,14 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::Args;
 use resh_tests::board::{Board, Boot, Console};
+use resh_tests::harness::Halt;
 
 use crate::image;
+use crate::problems::Failure;
 
 /// How an image is booted.
 #[derive(Args, Clone, Debug)]
@@ -32,13 +35,14 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// Whatever is missing, or failed; if all goes well it does not return.
-pub(crate) fn qemu(options: &Options) -> Result<bool, String> {
+pub(crate) fn qemu(options: &Options) -> Result<bool, Failure> {
     let board = Board::load(&options.build.board).map_err(|error| error.to_string())?;
     let services = services(options, &board)?;
     let mut forward = Vec::new();
     for (index, (_, address)) in services.iter().enumerate() {
         let port = u16::try_from(index).ok().and_then(|index| options.port.checked_add(index));
-        let port = port.ok_or("there is no port after 65535; choose a lower --port")?;
+        let port =
+            port.ok_or_else(|| "there is no port after 65535; choose a lower --port".to_owned())?;
         // It is closed again at once, for QEMU to have.
         TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
             format!("port {port} of 127.0.0.1 cannot be had: {error}; choose another with --port")
@@ -53,14 +57,14 @@ pub(crate) fn qemu(options: &Options) -> Result<bool, String> {
         extra: &options.extra,
     };
     // Before an image is built for nothing.
-    board.qemu(&boot).map_err(|error| error.to_string())?;
+    start(&board, &boot)?;
     let built;
     match &options.image {
         Some(path) if !path.is_file() => {
-            return Err(format!(
+            return Err(Failure::Missing(format!(
                 "there is no file {}; leave --image out to build one",
                 path.display()
-            ));
+            )));
         }
         Some(_) => {}
         None => {
@@ -68,20 +72,28 @@ pub(crate) fn qemu(options: &Options) -> Result<bool, String> {
             boot.image = &built.path;
         }
     }
-    let mut command = board.qemu(&boot).map_err(|error| error.to_string())?;
+    let mut command = start(&board, &boot)?;
     println!();
     for ((name, _), (port, _)) in services.iter().zip(&boot.forward) {
         println!("{name}: in another terminal, `curl http://127.0.0.1:{port}/`");
     }
     println!("`status` and Enter show the replicas; ctrl-a x ends QEMU.\n");
-    Err(format!("{}: {}", board.qemu.program, command.exec()))
+    Err(Failure::Failed(format!("{}: {}", board.qemu.program, command.exec())))
+}
+
+fn start(board: &Board, boot: &Boot<'_>) -> Result<Command, Failure> {
+    board.qemu(boot).map_err(|halt| match halt {
+        Halt::Skip(what) => Failure::Missing(what),
+        Halt::Fail(why) => Failure::Failed(why),
+    })
 }
 
 /// Names and addresses of the services in the appliance's configuration.
 fn services(options: &Options, board: &Board) -> Result<Vec<(String, SocketAddr)>, String> {
-    let checked = resh::config::load(&options.build.appliance(board)).map_err(|diagnostics| {
-        diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })?;
+    let checked =
+        resh::config::load_with_guests(&options.build.appliance(board)).map_err(|diagnostics| {
+            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        })?;
     let services = &checked.appliance.services;
     Ok(services.iter().map(|service| (service.name.to_string(), service.listen)).collect())
 }

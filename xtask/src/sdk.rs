@@ -69,12 +69,18 @@ impl Sdk {
                     "no Microkit SDK: MICROKIT_SDK is not set, and there is no {USUAL_PLACE}"
                 ),
             };
-            problems.report(what, HOW_TO_GET_IT);
+            problems.missing(what, HOW_TO_GET_IT);
             return None;
         }
         let before = problems.len();
         Self::check(&root, board, config, problems);
         (problems.len() == before).then_some(Self { root })
+    }
+
+    /// Whether there is an SDK at all, right or not.
+    pub(crate) fn is_anywhere() -> bool {
+        let named = std::env::var_os("MICROKIT_SDK").filter(|value| !value.is_empty());
+        named.is_some() || Path::new(USUAL_PLACE).is_dir()
     }
 
     fn check(root: &Path, board: &str, config: KernelConfig, problems: &mut Problems) {
@@ -84,24 +90,24 @@ impl Sdk {
             Ok(text) => {
                 let found = text.trim();
                 problems
-                    .report(format!("{shown} is Microkit {found}, not {VERSION}"), HOW_TO_GET_IT);
+                    .missing(format!("{shown} is Microkit {found}, not {VERSION}"), HOW_TO_GET_IT);
                 return;
             }
             Err(_) => {
                 problems
-                    .report(format!("{shown} is no Microkit SDK: no file VERSION"), HOW_TO_GET_IT);
+                    .missing(format!("{shown} is no Microkit SDK: no file VERSION"), HOW_TO_GET_IT);
                 return;
             }
         }
         if !root.join("bin/microkit").is_file() {
-            problems.report(format!("{shown} has no bin/microkit"), HOW_TO_GET_IT);
+            problems.missing(format!("{shown} has no bin/microkit"), HOW_TO_GET_IT);
         }
         let of_board = root.join("board").join(board);
         if !of_board.is_dir() {
-            problems.report(format!("{shown} has no board {board}"), HOW_TO_GET_IT);
+            problems.missing(format!("{shown} has no board {board}"), HOW_TO_GET_IT);
         } else if !of_board.join(config.name()).join("elf").is_dir() {
             let what = format!("{shown} has no configuration {} of {board}", config.name());
-            problems.report(what, HOW_TO_GET_IT);
+            problems.missing(what, HOW_TO_GET_IT);
         }
     }
 

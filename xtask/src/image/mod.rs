@@ -16,16 +16,19 @@ use resh_tests::harness::project_root;
 
 use crate::aarch64::{Build, Toolchain};
 use crate::command::target_dir;
-use crate::problems::Problems;
+use crate::problems::{Failure, Problems};
 use crate::sdk::{KernelConfig, Sdk};
 use elf::Program;
 use guests::Guests;
+
+/// The board that is meant if none is named.
+const DEFAULT_BOARD: &str = "qemu_virt_aarch64";
 
 /// What goes into an image.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// The board, a directory in boards/ with a board.toml
-    #[arg(long, default_value = "qemu_virt_aarch64")]
+    #[arg(long, default_value = DEFAULT_BOARD)]
     pub(crate) board: String,
     /// The kernel's configuration: release, or debug, which says on the console when a domain faults
     #[arg(long, default_value = "release")]
@@ -55,6 +58,25 @@ pub(crate) struct Image {
     pub(crate) programs: BTreeMap<String, PathBuf>,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            board: DEFAULT_BOARD.to_owned(),
+            config: KernelConfig::Release,
+            appliance: None,
+            out: None,
+            replace: Vec::new(),
+            guest_command_line: Vec::new(),
+            features: Vec::new(),
+        }
+    }
+}
+
+/// The packages of the programs of the default board.
+pub(crate) fn packages() -> Result<Vec<String>, String> {
+    Ok(Board::load(DEFAULT_BOARD).map_err(|error| error.to_string())?.packages)
+}
+
 impl Options {
     /// The file with the configuration of the appliance.
     pub(crate) fn appliance(&self, board: &Board) -> PathBuf {
@@ -74,8 +96,6 @@ struct Inputs {
     /// The system description with what the board adds.
     system_xml: String,
     system: System,
-    /// The configuration, compiled.
-    config_bin: Vec<u8>,
     guests: Guests,
 }
 
@@ -83,7 +103,7 @@ struct Inputs {
 ///
 /// # Errors
 /// Everything that is missing or wrong, before anything is built; or what failed.
-pub(crate) fn image(options: &Options) -> Result<Image, String> {
+pub(crate) fn image(options: &Options) -> Result<Image, Failure> {
     let inputs = check(options)?;
     let build = Build {
         packages: &inputs.board.packages,
@@ -98,21 +118,26 @@ pub(crate) fn image(options: &Options) -> Result<Image, String> {
 }
 
 /// Looks at everything that is needed, and says all that is missing at once.
-fn check(options: &Options) -> Result<Inputs, String> {
+fn check(options: &Options) -> Result<Inputs, Failure> {
     let board = Board::load(&options.board).map_err(|error| error.to_string())?;
     let mut problems = Problems::default();
     let sdk = Sdk::find(&options.board, options.config, &mut problems);
     let toolchain = Toolchain::find(&mut problems);
     let merged = merged_system(&board, &mut problems);
-    let guests = Guests::load(options, &board, merged.as_ref().map(|(_, s)| s), &mut problems);
+    let guests = Guests::load(
+        &options.appliance(&board),
+        &options.guest_command_line,
+        merged.as_ref().map(|(_, system)| system),
+        &mut problems,
+    );
     problems.none()?;
     // Whatever is not there has been reported.
-    let (Some(sdk), Some(toolchain), Some((system_xml, system)), Some((config_bin, guests))) =
+    let (Some(sdk), Some(toolchain), Some((system_xml, system)), Some(guests)) =
         (sdk, toolchain, merged, guests)
     else {
-        return Err("the image cannot be built".to_owned());
+        return Err(Failure::Failed("the image cannot be built".to_owned()));
     };
-    Ok(Inputs { board, sdk, toolchain, system_xml, system, config_bin, guests })
+    Ok(Inputs { board, sdk, toolchain, system_xml, system, guests })
 }
 
 /// `microkit-system.xml` with the board's additions, which must keep to the rules of authority, too.
@@ -122,11 +147,11 @@ fn merged_system(board: &Board, problems: &mut Problems) -> Option<(String, Syst
     match (System::load(&path), fs::read_to_string(&path)) {
         (Ok(system), Ok(text)) => Some((text, system)),
         (Err(diagnostics), _) => {
-            problems.extend(diagnostics);
+            problems.all_wrong(diagnostics);
             None
         }
         (_, Err(error)) => {
-            problems.report(error, "name a readable file");
+            problems.wrong(error);
             None
         }
     }
@@ -151,7 +176,7 @@ fn assemble(
         xml = edit::replace_program(&xml, domain, &file, |symbol| symbols.contains(symbol))?;
     }
     xml = inputs.guests.place(xml, &out)?;
-    write(&out.join("config.bin"), &inputs.config_bin)?;
+    write(&out.join("config.bin"), &inputs.guests.config_bin)?;
     let mut programs = BTreeMap::new();
     for domain in &inputs.system.domains {
         let replaced = options.replace.iter().find(|(name, _)| *name == domain.name);
