@@ -25,6 +25,18 @@ impl Position {
     }
 }
 
+impl Position {
+    /// The byte of `text` that is there; the end of its line if that is shorter.
+    #[must_use]
+    pub fn offset_in(self, text: &str) -> usize {
+        let line = text.split_inclusive('\n').nth(self.line.saturating_sub(1) as usize);
+        let Some(line) = line else { return text.len() };
+        let start = line.as_ptr() as usize - text.as_ptr() as usize;
+        let before = self.column.saturating_sub(1) as usize;
+        start + line.char_indices().nth(before).map_or(line.len(), |(at, _)| at)
+    }
+}
+
 /// One mistake. Displayed as `file:line:column: place: problem; hint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -113,6 +125,10 @@ mod tests {
         assert_eq!(Position::of(text, 3), Position { line: 2, column: 1 });
         assert_eq!(Position::of(text, 6), Position { line: 2, column: 3 });
         assert_eq!(Position::of(text, 999), Position { line: 3, column: 2 });
+        for offset in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
+            assert_eq!(Position::of(text, offset).offset_in(text), offset);
+        }
+        assert_eq!(Position { line: 9, column: 1 }.offset_in(text), text.len());
     }
 
     #[test]

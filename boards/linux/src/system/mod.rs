@@ -6,13 +6,14 @@
 //! would accept and this board could not confine is refused. Two things only the Microkit tool can check:
 //! whether a `prefill_path` is there when the image is built, and how many cores the kernel has.
 //!
-//! [`authority`] holds the result against the rules of this appliance.
+//! [`authority`] holds the result against the rules of this appliance; [`overlay`] adds what a board has.
 
 pub mod authority;
 mod channels;
 mod check;
 mod model;
 mod on_linux;
+pub mod overlay;
 mod read;
 mod xml;
 
@@ -57,19 +58,23 @@ impl System {
     }
 
     fn parse_named(text: &str, file: &str) -> Result<Self, Vec<Diagnostic>> {
-        let document = roxmltree::Document::parse(text).map_err(|error| {
-            vec![Diagnostic {
-                file: file.to_owned(),
-                position: Some(Position { line: error.pos().row, column: error.pos().col }),
-                place: String::new(),
-                problem: format!("not well-formed XML: {error}"),
-                hint: "close every element and quote every attribute, without a DTD".to_owned(),
-            }]
-        })?;
+        let document = document(text, file)?;
         let mut xml = xml::Xml::new(file, &document);
         let system = read::system(&mut xml, document.root_element());
         let mut diagnostics = xml.diagnostics;
         diagnostics.sort_by_key(|diagnostic| diagnostic.position);
         if diagnostics.is_empty() { Ok(system) } else { Err(diagnostics) }
     }
+}
+
+fn document<'a>(text: &'a str, file: &str) -> Result<roxmltree::Document<'a>, Vec<Diagnostic>> {
+    roxmltree::Document::parse(text).map_err(|error| {
+        vec![Diagnostic {
+            file: file.to_owned(),
+            position: Some(Position { line: error.pos().row, column: error.pos().col }),
+            place: String::new(),
+            problem: format!("not well-formed XML: {error}"),
+            hint: "close every element and quote every attribute, without a DTD".to_owned(),
+        }]
+    })
 }

@@ -134,7 +134,8 @@ fn users<'a>(
 }
 
 fn one_writer(system: &System, findings: &mut Findings<'_>) {
-    for region in &system.regions {
+    // A device is where `devices` and `guests` say.
+    for region in system.regions.iter().filter(|region| region.phys_addr.is_none()) {
         let mut writers: Vec<_> = users(system, region).collect();
         writers.retain(|(_, map)| map.rights.write);
         // One of them has been told that it may not: that mends this too.
