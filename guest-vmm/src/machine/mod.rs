@@ -55,13 +55,13 @@ const PAGE_BYTES: u64 = 0x1000;
 const QUEUE_NOTIFY: u64 = 0x050;
 
 /// What a guest is made of.
-pub struct Guest<'m> {
+pub struct Guest<'m, 'c> {
     /// Its memory, from [`RAM_BASE`] on.
     pub ram: &'m Words,
     /// What it is started from.
     pub images: Images<'m>,
     /// The kernel's command line.
-    pub command_line: &'m str,
+    pub command_line: &'c str,
     /// Hardware address of its network device.
     pub mac: [u8; 6],
 }
@@ -129,7 +129,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
     /// [`BootError`] if the guest cannot be started from these images.
     pub fn new(
         mut vcpu: V,
-        guest: &Guest<'m>,
+        guest: &Guest<'m, '_>,
         print: fn(fmt::Arguments<'_>),
     ) -> Result<Self, BootError> {
         // If this domain was restarted, the old guest still runs.
