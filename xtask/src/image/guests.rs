@@ -73,7 +73,10 @@ impl Guests {
             checked.guest_files.iter().map(|files| Images::read(files, problems)).collect();
         // The others have nothing to start from.
         images.resize_with(system?.gateways().len(), || None);
-        let config_bin = compiled(&checked.appliance, problems)?;
+        let mut config_bin = compiled(&checked.appliance, problems)?;
+        // Microkit 2.3.0 reads beyond the end of a file that is shorter than its region.
+        let region_bytes = system?.region("config").map_or(0, |region| region.bytes);
+        config_bin.resize(usize::try_from(region_bytes).ok()?, 0);
         Some(Self { config_bin, images })
     }
 
