@@ -6,21 +6,19 @@ use alloc::vec::Vec;
 
 use resh_channel::config::{Appliance, Protocol};
 use resh_channel::memory::{Bytes, copy_in};
-use resh_channel::message::{MAX_PAYLOAD_BYTES, Reason};
+use resh_channel::message::Reason;
 
 use crate::http1::{self, ConnectionWish, Http1, Method, MethodSet, Profile};
+use crate::memory::Memory;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Received, Sent, Upstream};
-
-/// Bytes moved at once.
-pub(crate) const SCRATCH_BYTES: usize = 2 * MAX_PAYLOAD_BYTES;
 
 /// The canonicalisers of one service, one for each session there can be.
 pub(crate) type Spares = Vec<Box<Http1>>;
 
 /// The canonicalisers that this replica needs, by service number.
-pub(crate) fn spares(appliance: &Appliance, replica: usize, sessions: usize) -> Vec<Spares> {
+pub(crate) fn spares(appliance: &Appliance, replica: usize, memory: Memory) -> Vec<Spares> {
     let of_service = |service: &resh_channel::config::Service| {
         let (Protocol::Http1(settings), Some(replica)) =
             (service.protocol, service.replicas.get(replica))
@@ -34,9 +32,10 @@ pub(crate) fn spares(appliance: &Appliance, replica: usize, sessions: usize) -> 
             methods: allowed.fold(MethodSet::NONE, MethodSet::with),
             max_head_bytes: settings.max_head_bytes as usize,
             replica_port: replica.address.port(),
+            buffer_bytes: memory.buffer_bytes,
             ..Profile::DEFAULT
         };
-        (0..sessions).map(|_| Box::new(Http1::new(profile))).collect()
+        (0..memory.sessions).map(|_| Box::new(Http1::new(profile))).collect()
     };
     appliance.services.iter().map(of_service).collect()
 }

@@ -1,11 +1,11 @@
 //! The gateway as a protection domain: its regions, its channel, its clock.
 
-use resh_channel::config::{Appliance, ConfigError};
+use resh_channel::config::{Appliance, ConfigError, Limits};
 use resh_channel::memory::Ordering;
 use sel4_microkit::{Channel, ChannelSet, Handler, NotGranted, now_ms, region, set_deadline};
 
 use crate::upstream::Upstream;
-use crate::{Broken, Gateway, Rings, SLOTS};
+use crate::{Broken, Gateway, Memory, Rings};
 
 /// The channel to the voter.
 const VOTER: Channel = Channel::new(0);
@@ -55,11 +55,28 @@ pub fn replica() -> Result<usize, InitError> {
     number.ok_or(InitError::Name(name))
 }
 
-/// Starts the gateway of this domain over `upstream`. Allocates all it will ever need.
+/// Starts the gateway of this domain over `upstream`. Allocates all it will ever need: whatever there can
+/// be need of, as for a board with [`Memory::LAZY`].
 ///
 /// # Errors
 /// See [`InitError`].
 pub fn start<U: Upstream>(upstream: U) -> Result<impl Handler<Error = Broken>, InitError> {
+    start_with(upstream, |_| Memory::LAZY)
+}
+
+/// Starts the gateway of this domain over `upstream`. Allocates all that the limits of its configuration
+/// make needful, as [`Memory::fitted`].
+///
+/// # Errors
+/// See [`InitError`].
+pub fn start_fitted<U: Upstream>(upstream: U) -> Result<impl Handler<Error = Broken>, InitError> {
+    start_with(upstream, Memory::fitted)
+}
+
+fn start_with<U: Upstream>(
+    upstream: U,
+    memory: impl FnOnce(&Limits) -> Memory,
+) -> Result<Domain<U>, InitError> {
     let (appliance, replica) =
         (Appliance::in_region(region("config")?).map_err(InitError::Config)?, replica()?);
     let supervision = region("supervision")?;
@@ -70,7 +87,8 @@ pub fn start<U: Upstream>(upstream: U) -> Result<impl Handler<Error = Broken>, I
         reply_ring: region("reply_ring")?,
         reply_cursor: region("reply_cursor")?,
     };
-    Gateway::new(&appliance, replica, generation, SLOTS, rings, upstream)
+    let memory = memory(&appliance.limits);
+    Gateway::new(&appliance, replica, generation, memory, rings, upstream)
         .map(|gateway| Domain { gateway })
         .map_err(InitError::Broken)
 }

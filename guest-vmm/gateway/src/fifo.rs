@@ -6,12 +6,13 @@ use alloc::vec;
 
 use resh_channel::memory::Bytes;
 
-/// A bounded buffer. Its memory is twice its capacity, so that moving what waits to the front costs
-/// each byte at most one copy more. Memory that was never used is never touched.
+/// A bounded buffer, used round and round, and from its start again whenever it is empty: memory that
+/// was never needed is never touched.
+#[derive(Default)]
 pub(crate) struct Fifo {
     memory: Box<[u8]>,
     start: usize,
-    end: usize,
+    len: usize,
 }
 
 /// There is no room for that many bytes.
@@ -21,60 +22,74 @@ pub(crate) struct Overflow;
 impl Fifo {
     /// A buffer for `capacity` bytes.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { memory: vec![0; 2 * capacity].into_boxed_slice(), start: 0, end: 0 }
+        Self { memory: vec![0; capacity].into_boxed_slice(), start: 0, len: 0 }
     }
 
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
-        self.end - self.start
+        self.len
     }
 
     /// True if none waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.len == 0
     }
 
     /// Forgets what waits.
     pub(crate) fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
+        (self.start, self.len) = (0, 0);
     }
 
-    /// All that waits, in order.
+    /// The first of what waits: all, or as far as it lies in one piece. Empty only if nothing waits.
     pub(crate) fn front(&self) -> &[u8] {
-        &self.memory[self.start..self.end]
+        let end = (self.start + self.len).min(self.memory.len());
+        &self.memory[self.start..end]
     }
 
     /// Forgets the first `n` bytes, or all.
     pub(crate) fn consume(&mut self, n: usize) {
-        self.start += n.min(self.len());
-        if self.start == self.end {
-            self.clear();
+        let n = n.min(self.len);
+        self.start += n;
+        self.len -= n;
+        if self.len == 0 {
+            self.start = 0;
+        } else if self.start >= self.memory.len() {
+            self.start -= self.memory.len();
         }
     }
 
-    /// Room for `n` more bytes at the end, which then count as waiting.
-    fn extend(&mut self, n: usize) -> Result<&mut [u8], Overflow> {
-        if self.len() + n > self.memory.len() / 2 {
+    /// Room for `n` more bytes at the end, in two pieces, which then count as waiting.
+    fn extend(&mut self, n: usize) -> Result<(&mut [u8], &mut [u8]), Overflow> {
+        let capacity = self.memory.len();
+        if self.len + n > capacity {
             return Err(Overflow);
         }
-        if self.end + n > self.memory.len() {
-            self.memory.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.len());
-        }
-        let at = self.end;
-        self.end += n;
-        Ok(&mut self.memory[at..at + n])
+        let end = self.start + self.len;
+        self.len += n;
+        Ok(if end >= capacity {
+            let end = end - capacity;
+            (&mut self.memory[end..end + n], &mut [])
+        } else {
+            let (wrapped, straight) = self.memory.split_at_mut(end);
+            let first = n.min(straight.len());
+            (&mut straight[..first], &mut wrapped[..n - first])
+        })
     }
 
     /// Appends shared bytes, all or none.
     pub(crate) fn push(&mut self, bytes: Bytes<'_>) -> Result<(), Overflow> {
-        bytes.copy_to(self.extend(bytes.len())?);
+        let (first, second) = self.extend(bytes.len())?;
+        let copied = bytes.copy_to(first);
+        bytes.skip(copied).copy_to(second);
         Ok(())
     }
 
     /// Appends bytes of our own, all or none.
     pub(crate) fn push_private(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
-        self.extend(bytes.len())?.copy_from_slice(bytes);
+        let (first, second) = self.extend(bytes.len())?;
+        let (to_first, to_second) = bytes.split_at(first.len());
+        first.copy_from_slice(to_first);
+        second.copy_from_slice(to_second);
         Ok(())
     }
 }
@@ -83,6 +98,7 @@ impl Fifo {
 ///
 /// Neighbours with the same clock become one piece. What reads them must not care how a stream is cut
 /// into pieces, but it may care about the clock.
+#[derive(Default)]
 pub(crate) struct ClockedFifo {
     bytes: Fifo,
     /// Pieces: length in bytes and clock.
@@ -118,14 +134,15 @@ impl ClockedFifo {
         self.pieces.clear();
     }
 
-    /// The first piece and its clock.
+    /// The first piece, or what of it lies together, and its clock.
     pub(crate) fn front(&self) -> Option<(&[u8], u32)> {
         let (len, clock_s) = *self.pieces.front()?;
-        Some((self.bytes.front().get(..len)?, clock_s))
+        let bytes = self.bytes.front();
+        Some((&bytes[..len.min(bytes.len())], clock_s))
     }
 
-    /// All that waits, whatever its clock.
-    pub(crate) fn all(&self) -> &[u8] {
+    /// The first of what waits, whatever its clock. Empty only if nothing waits.
+    pub(crate) fn first(&self) -> &[u8] {
         self.bytes.front()
     }
 
@@ -174,8 +191,9 @@ impl ClockedFifo {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClockedFifo, Overflow};
+    use super::{ClockedFifo, Fifo, Overflow};
     use proptest::prelude::*;
+    use resh_channel::memory::{AtomicU64, Bytes};
     use std::collections::VecDeque;
     use std::vec::Vec;
 
@@ -213,6 +231,22 @@ mod tests {
                 prop_assert_eq!(fifo.is_empty(), fifo.front().is_none());
             }
         }
+    }
+
+    #[test]
+    fn wraps_without_a_gap() {
+        let mut fifo = Fifo::new(8);
+        assert_eq!(fifo.push_private(b"abcdef"), Ok(()));
+        fifo.consume(4);
+        let shared = [AtomicU64::new(u64::from_ne_bytes(*b"ghijklmn"))];
+        assert_eq!(fifo.push(Bytes::new(&shared, 7)), Err(Overflow));
+        assert_eq!(fifo.push(Bytes::new(&shared, 5)), Ok(()));
+        assert_eq!(fifo.push_private(b"!"), Ok(()));
+        assert_eq!((fifo.front(), fifo.len()), (&b"efgh"[..], 8));
+        fifo.consume(4);
+        assert_eq!(fifo.front(), b"ijk!");
+        fifo.consume(9);
+        assert!(fifo.is_empty() && fifo.front().is_empty());
     }
 
     #[test]

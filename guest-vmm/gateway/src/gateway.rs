@@ -7,15 +7,16 @@ use alloc::vec::Vec;
 use resh_channel::config::{Appliance, Protocol};
 use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
-use resh_channel::message::{Kind, Message, Reason, SessionId};
+use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
 use resh_channel::ring::{CURSOR_WORDS, Consumer, Record, Violation, note};
 
-use crate::canonical::{SCRATCH_BYTES, Spares};
+use crate::canonical::Spares;
+use crate::memory::{self, Buffers, Memory};
 use crate::queue::Queue;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Event, Opening, Upstream};
-use crate::{Broken, canonical, raw};
+use crate::{Broken, SLOTS, canonical, raw};
 
 /// How often we look whether the voter lets us in, in milliseconds.
 const JOIN_LOOK_MS: u64 = 5;
@@ -56,6 +57,8 @@ pub struct Gateway<'m, U> {
     services: Vec<Option<Protocol>>,
     /// By service number: canonicalisers that no session uses now.
     spares: Vec<Spares>,
+    /// Buffers that no session uses now.
+    buffers: Vec<Buffers>,
     upstream: U,
     /// Not there before the voter is ready for this life of the domain.
     replies: Option<Replies<'m>>,
@@ -70,8 +73,9 @@ pub struct Gateway<'m, U> {
 }
 
 impl<'m, U: Upstream> Gateway<'m, U> {
-    /// The gateway of `replica` in the domain's life number `generation`, for session indices below `slots`.
-    /// Allocates all it will ever need, and touches no ring before its first [`round`](Self::round).
+    /// The gateway of `replica` in the domain's life number `generation`, for session indices below
+    /// [`SLOTS`]. Allocates all it will ever need, and touches no ring before its first
+    /// [`round`](Self::round).
     ///
     /// # Errors
     /// [`Broken::Regions`] if a region is too small.
@@ -79,7 +83,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         appliance: &Appliance,
         replica: usize,
         generation: u64,
-        slots: usize,
+        memory: Memory,
         rings: Rings<'m>,
         upstream: U,
     ) -> Result<Self, Broken> {
@@ -88,8 +92,8 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             .iter()
             .map(|service| (replica < service.replicas.len()).then_some(service.protocol))
             .collect();
-        let spares = canonical::spares(appliance, replica, slots);
-        let download_bytes = if spares.iter().all(Vec::is_empty) { 0 } else { SCRATCH_BYTES };
+        let spares = canonical::spares(appliance, replica, memory);
+        let canonical = !spares.iter().all(Vec::is_empty);
         if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
             return Err(Broken::Regions);
         }
@@ -100,13 +104,14 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             connect_ms: appliance.limits.connect_ms.into(),
             services,
             spares,
+            buffers: memory::pool(memory, canonical),
             upstream,
             replies: None,
             broadcast: None,
-            sessions: (0..slots).map(|_| Session::vacant(download_bytes)).collect(),
-            ready: Queue::new(slots),
-            connecting: Queue::new(slots),
-            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            sessions: (0..SLOTS).map(|_| Session::vacant()).collect(),
+            ready: Queue::new(SLOTS),
+            connecting: Queue::new(SLOTS),
+            scratch: vec![0; memory.buffer_bytes.max(MAX_PAYLOAD_BYTES)].into_boxed_slice(),
         })
     }
 
@@ -251,16 +256,20 @@ impl<'m, U: Upstream> Gateway<'m, U> {
 
     fn begin(&mut self, id: SessionId, service: usize) {
         let Some(Some(protocol)) = self.services.get(service) else { return };
+        // There are as many buffers as sessions, and canonicalisers.
+        if self.buffers.is_empty() {
+            return;
+        }
         let http = match protocol {
             Protocol::Raw => None,
             Protocol::Http1(_) => match self.spares[service].pop() {
-                // There are as many as sessions.
                 None => return,
                 http => http,
             },
         };
+        let Some(buffers) = self.buffers.pop() else { return };
         let index = usize::from(id.index);
-        self.sessions[index].begin(id, service, http);
+        self.sessions[index].begin(id, service, buffers, http);
         self.ready.push(index);
     }
 
@@ -271,7 +280,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             self.upstream.close(index, true);
         }
         session.link = Link::None;
-        session.live = false;
+        if core::mem::take(&mut session.live) {
+            self.buffers.push(session.take_buffers());
+        }
         if let Some(mut http) = session.http.take() {
             http.reset();
             self.spares[session.service].push(http);

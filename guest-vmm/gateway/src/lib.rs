@@ -20,6 +20,7 @@ pub mod domain;
 mod fifo;
 mod gateway;
 pub mod http1;
+mod memory;
 pub mod queue;
 mod raw;
 mod replies;
@@ -27,6 +28,7 @@ mod session;
 pub mod upstream;
 
 pub use gateway::{Gateway, Rings, Round};
+pub use memory::Memory;
 
 use resh_channel::ring::Violation;
 

@@ -67,7 +67,7 @@ pub(crate) fn pump<U: Upstream>(
 fn send<U: Upstream>(session: &mut Session, upstream: &mut U) {
     let index = session.id.index.into();
     while session.writable && !session.deaf && !session.upload.is_empty() {
-        match upstream.send_private(index, session.upload.all()) {
+        match upstream.send_private(index, session.upload.first()) {
             Sent::Some(n) => {
                 session.upload.consume(n);
                 session.consume(n);

@@ -1,13 +1,15 @@
 //! One session, as its gateway sees it.
 
 use alloc::boxed::Box;
+use core::mem::take;
 
 use resh_channel::message::{Kind, Message, Reason, SessionId};
-use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
+use resh_channel::window::REPLY_CREDIT_BYTES;
 
 use crate::TAKEN_STEP_BYTES;
 use crate::fifo::{ClockedFifo, Fifo};
 use crate::http1::Http1;
+use crate::memory::Buffers;
 use crate::replies::{Replies, Stop};
 
 /// The connection to the replica.
@@ -91,15 +93,9 @@ pub(crate) struct Session {
     pub(crate) download: Fifo,
 }
 
-/// Differing request clocks among the bytes that wait. As clocks differ by a second at least, no replica
-/// trails so far and still has a voice.
-const CLOCKS: usize = 1024;
-
 impl Session {
-    /// A table entry that no session uses yet. `download_bytes` is what the canonicaliser may leave of
-    /// one read, 0 if there is none.
-    pub(crate) fn vacant(download_bytes: usize) -> Self {
-        let clocks = if download_bytes == 0 { 1 } else { CLOCKS };
+    /// A table entry that no session uses yet.
+    pub(crate) fn vacant() -> Self {
         Self {
             id: SessionId::default(),
             live: false,
@@ -112,7 +108,7 @@ impl Session {
             received: 0,
             consumed: 0,
             taken: 0,
-            upload: ClockedFifo::new(REQUEST_CREDIT_BYTES, clocks),
+            upload: ClockedFifo::default(),
             client_fin: false,
             finished: false,
             sent: 0,
@@ -120,29 +116,43 @@ impl Session {
             end: None,
             ended: false,
             http: None,
-            download: Fifo::new(download_bytes),
+            download: Fifo::default(),
         }
     }
 
     /// Begins a session in this entry. Without a canonicaliser it wants its connection at once.
-    pub(crate) fn begin(&mut self, id: SessionId, service: usize, http: Option<Box<Http1>>) {
+    pub(crate) fn begin(
+        &mut self,
+        id: SessionId,
+        service: usize,
+        buffers: Buffers,
+        http: Option<Box<Http1>>,
+    ) {
         self.id = id;
         self.live = true;
         self.service = service;
         self.link = if http.is_some() { Link::None } else { Link::Wanted };
         self.http = http;
-        self.download.clear();
+        self.download = buffers.download;
         self.unlink();
         self.received = 0;
         self.consumed = 0;
         self.taken = 0;
-        self.upload.clear();
+        self.upload = buffers.upload;
         self.client_fin = false;
         self.finished = false;
         self.sent = 0;
         self.credit = REPLY_CREDIT_BYTES as u64;
         self.end = None;
         self.ended = false;
+    }
+
+    /// Takes the buffers out, empty.
+    pub(crate) fn take_buffers(&mut self) -> Buffers {
+        let (mut upload, mut download) = (take(&mut self.upload), take(&mut self.download));
+        upload.clear();
+        download.clear();
+        Buffers { upload, download }
     }
 
     /// Forgets what was known of the connection.

@@ -17,7 +17,7 @@ pub struct Settings {
     pub our_mac: [u8; 6],
     /// By service number: where the guest's server listens. `None` if this replica has no part in it.
     pub ports: Vec<Option<u16>>,
-    /// Entries of the session table.
+    /// Sessions that have a connection at once, at most.
     pub sessions: usize,
     /// Random: ports and initial sequence numbers come from it.
     pub seed: u64,
@@ -57,7 +57,7 @@ impl fmt::Display for AddressError {
 impl core::error::Error for AddressError {}
 
 impl Settings {
-    /// Those of `replica`, with room for `sessions` sessions.
+    /// Those of `replica`, with connections for `sessions` sessions at once.
     ///
     /// # Errors
     /// See [`AddressError`].

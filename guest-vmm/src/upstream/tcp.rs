@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use gateway::SLOTS;
 use gateway::queue::Queue;
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
 use resh_channel::memory::{Bytes, Words, copy_in};
@@ -142,7 +143,7 @@ impl<F: Frames> Tcp<F> {
             seats: (0..count).map(|_| place()).collect(),
             free: (0..count as Seat).rev().collect(),
             ports: Ports::new(settings.seed),
-            of_session: vec![NONE; settings.sessions].into_boxed_slice(),
+            of_session: vec![NONE; SLOTS].into_boxed_slice(),
             resting: queue(),
             woken: queue(),
             dirty: queue(),

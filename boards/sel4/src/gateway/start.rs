@@ -91,7 +91,7 @@ pub fn start() -> Result<impl Handler<Error = Broken>, StartError> {
     // They live as long as the domain.
     let machine = &*Box::leak(Box::new(RefCell::new(machine)));
     let tcp = &*Box::leak(Box::new(RefCell::new(Tcp::new(Wire(machine), settings))));
-    let gateway = domain::start(Connections(tcp)).map_err(StartError::Gateway)?;
+    let gateway = domain::start_fitted(Connections(tcp)).map_err(StartError::Gateway)?;
     Ok(Domain {
         machine,
         tcp,

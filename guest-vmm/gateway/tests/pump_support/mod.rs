@@ -13,8 +13,9 @@ use resh_channel::config::{Replica, Service};
 pub(crate) const REPLICA: usize = 1;
 /// Its life.
 pub(crate) const GENERATION: u64 = 7;
-/// Session indices.
-pub(crate) const SLOTS: usize = 8;
+/// What it may take of memory.
+pub(crate) const MEMORY: gateway::Memory =
+    gateway::Memory { sessions: 8, buffer_bytes: gateway::Memory::LAZY.buffer_bytes };
 /// How long it may take to connect, in milliseconds.
 pub(crate) const CONNECT_MS: u32 = 50;
 /// Number of the service with the protocol `raw`.

@@ -10,7 +10,7 @@ use resh_channel::ring::{Consumer, Producer, note};
 use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
 
 use super::server::Servers;
-use super::{GENERATION, REPLICA, SLOTS, appliance};
+use super::{GENERATION, MEMORY, REPLICA, appliance};
 
 /// What is known of a session.
 pub(crate) struct Known {
@@ -68,7 +68,7 @@ impl<'m> Voter<'m> {
 
     pub(crate) fn new(rings: Rings<'m>) -> Self {
         let gateway =
-            Gateway::new(&appliance(), REPLICA, GENERATION, SLOTS, rings, Servers::new()).unwrap();
+            Gateway::new(&appliance(), REPLICA, GENERATION, MEMORY, rings, Servers::new()).unwrap();
         let mut broadcast = Producer::new(rings.broadcast_ring, 0).unwrap();
         // The beginning of the ring is history.
         for _ in 0..1000 {
