@@ -1,0 +1,16 @@
+//! The supervisor: the parent of the replicas' domains. It announces each one's life to the voter, stops
+//! those that the voter condemns, and tells the voter at once when one has died.
+//!
+//! Nothing here asks a replica: what counts is what the kernel says of its domain, and the voter's verdict.
+//! [`Lives`] decides; [`domain`] binds that to the runtime.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod domain;
+mod lives;
+
+pub use lives::Lives;
