@@ -11,6 +11,7 @@ pub mod http_check;
 pub mod net;
 pub mod process;
 pub mod rng;
+pub mod server_config;
 pub mod servers;
 pub mod site;
 pub mod smoltcp;

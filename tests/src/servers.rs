@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::harness::{CaseResult, Halt};
 use crate::net;
 use crate::process::{self, Process};
+use crate::server_config::{self, Place};
 use crate::site::Site;
 
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -34,8 +35,7 @@ pub fn web_servers(dir: &Path, site: &Site) -> CaseResult<Vec<Server>> {
     Ok(vec![nginx(dir, site)?, lighttpd(dir, site)?, apache(dir, site)?])
 }
 
-/// nginx, with fcgiwrap for `cgi-bin/`, as Debian's `/etc/nginx/nginx.conf` sets it up. Beyond that: uploads
-/// larger than 1 MiB are allowed.
+/// nginx, with fcgiwrap for `cgi-bin/`.
 ///
 /// # Errors
 /// As [`web_servers`].
@@ -52,52 +52,13 @@ pub fn nginx(dir: &Path, site: &Site) -> CaseResult<Server> {
     )?;
     wrapper.wait_ready(START_LIMIT, || socket.exists())?;
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o777))?;
-    let user = if process::is_root() { "user www-data;" } else { "" };
-    let d = dir.display();
-    let root = site.root.display();
-    let socket = socket.display();
-    let config = format!(
-        "{user}
-daemon off;
-worker_processes auto;
-pid {d}/nginx.pid;
-error_log {d}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-    sendfile on;
-    tcp_nopush on;
-    types_hash_max_size 2048;
-    include /etc/nginx/mime.types;
-    default_type application/octet-stream;
-    access_log off;
-    gzip on;
-    client_max_body_size 0;
-    client_body_temp_path {d}/body;
-    proxy_temp_path {d}/proxy;
-    fastcgi_temp_path {d}/fastcgi;
-    uwsgi_temp_path {d}/uwsgi;
-    scgi_temp_path {d}/scgi;
-    server {{
-        listen {address} default_server backlog=4096;
-        root {root};
-        index index.html index.htm;
-        server_name _;
-        location / {{ try_files $uri $uri/ =404; }}
-        location /cgi-bin/ {{
-            include /etc/nginx/fastcgi_params;
-            fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
-            fastcgi_pass unix:{socket};
-        }}
-    }}
-}}
-"
-    );
+    let config = server_config::nginx(place(&dir, site, address), &socket);
     let config = write_config(&dir, &config)?;
     let process = start(Command::new(program).arg("-c").arg(config), "nginx", &dir, address)?;
     Ok(Server { name: "nginx", address, process, _helpers: vec![wrapper] })
 }
 
-/// lighttpd as Debian's `/etc/lighttpd/lighttpd.conf` sets it up, with `mod_cgi`.
+/// lighttpd, with `mod_cgi`.
 ///
 /// # Errors
 /// As [`web_servers`].
@@ -105,52 +66,15 @@ pub fn lighttpd(dir: &Path, site: &Site) -> CaseResult<Server> {
     let program = process::need_program("lighttpd", "lighttpd")?;
     let dir = home(dir, "lighttpd")?;
     let address = net::free_address()?;
-    let user = if process::is_root() {
-        "server.username = \"www-data\"\nserver.groupname = \"www-data\"\n"
-    } else {
-        ""
-    };
-    let d = dir.display();
-    let config = format!(
-        "server.modules = ( \"mod_indexfile\", \"mod_access\", \"mod_alias\", \"mod_redirect\", \"mod_cgi\" )
-server.document-root = \"{root}\"
-server.upload-dirs = ( \"{d}\" )
-server.errorlog = \"{d}/error.log\"
-server.pid-file = \"{d}/lighttpd.pid\"
-server.bind = \"{ip}\"
-server.port = {port}
-{user}server.feature-flags += (\"server.h2proto\" => \"enable\")
-server.feature-flags += (\"server.h2c\" => \"enable\")
-server.feature-flags += (\"server.graceful-shutdown-timeout\" => 1)
-server.http-parseopts = (
-    \"header-strict\" => \"enable\",
-    \"host-strict\" => \"enable\",
-    \"host-normalize\" => \"enable\",
-    \"url-normalize-unreserved\" => \"enable\",
-    \"url-normalize-required\" => \"enable\",
-    \"url-ctrls-reject\" => \"enable\",
-    \"url-path-2f-decode\" => \"enable\",
-    \"url-path-dotseg-remove\" => \"enable\",
-)
-index-file.names = ( \"index.php\", \"index.html\" )
-url.access-deny = ( \"~\", \".inc\" )
-static-file.exclude-extensions = ( \".php\", \".pl\", \".fcgi\" )
-server.max-fds = 8192
-include_shell \"/usr/share/lighttpd/create-mime.conf.pl\"
-$HTTP[\"url\"] =~ \"^/cgi-bin/\" {{ cgi.assign = ( \"\" => \"\" ) }}
-server.modules += ( \"mod_dirlisting\", \"mod_staticfile\" )
-",
-        root = site.root.display(),
-        ip = address.ip(),
-        port = address.port(),
-    );
+    let mime_types = "include_shell \"/usr/share/lighttpd/create-mime.conf.pl\"";
+    let config = server_config::lighttpd(place(&dir, site, address), mime_types);
     let config = write_config(&dir, &config)?;
     let process =
         start(Command::new(program).arg("-D").arg("-f").arg(config), "lighttpd", &dir, address)?;
     Ok(Server { name: "lighttpd", address, process, _helpers: Vec::new() })
 }
 
-/// apache2 with the modules and settings that Debian enables, and `mod_cgid`.
+/// apache2, with `mod_cgid`.
 ///
 /// # Errors
 /// As [`web_servers`].
@@ -158,50 +82,7 @@ pub fn apache(dir: &Path, site: &Site) -> CaseResult<Server> {
     let program = process::need_program("apache2", "apache2")?;
     let dir = home(dir, "apache2")?;
     let address = net::free_address()?;
-    let user = if process::is_root() { "User www-data\nGroup www-data\n" } else { "" };
-    let d = dir.display();
-    let root = site.root.display();
-    let config = format!(
-        "ServerName 127.0.0.1
-DefaultRuntimeDir {d}
-PidFile {d}/apache2.pid
-{user}Timeout 300
-KeepAlive On
-MaxKeepAliveRequests 100
-KeepAliveTimeout 5
-HostnameLookups Off
-ErrorLog {d}/error.log
-LogLevel warn
-IncludeOptional /etc/apache2/mods-enabled/*.load
-IncludeOptional /etc/apache2/mods-enabled/*.conf
-Listen {address}
-<Directory />
-    Options FollowSymLinks
-    AllowOverride None
-    Require all denied
-</Directory>
-<Directory {root}/>
-    Options Indexes FollowSymLinks
-    AllowOverride None
-    Require all granted
-</Directory>
-AccessFileName .htaccess
-<FilesMatch \"^\\.ht\">
-    Require all denied
-</FilesMatch>
-<VirtualHost *:*>
-    DocumentRoot {root}
-</VirtualHost>
-<IfModule !mod_cgid.c>
-    LoadModule cgid_module /usr/lib/apache2/modules/mod_cgid.so
-</IfModule>
-ScriptSock {d}/cgid.socket
-<Directory {root}/cgi-bin>
-    Options +ExecCGI
-    SetHandler cgi-script
-</Directory>
-"
-    );
+    let config = server_config::apache(place(&dir, site, address));
     let config = write_config(&dir, &config)?;
     let mut command = Command::new(program);
     command.arg("-DFOREGROUND").arg("-f").arg(config);
@@ -257,6 +138,11 @@ backend back
     let process =
         start(Command::new(program).arg("-db").arg("-f").arg(config), "haproxy", &dir, address)?;
     Ok(Server { name: "haproxy", address, process, _helpers: Vec::new() })
+}
+
+fn place<'a>(dir: &'a Path, site: &'a Site, address: SocketAddr) -> Place<'a> {
+    let user = process::is_root().then_some("www-data");
+    Place { dir, root: &site.root, address, user, fault_log: None }
 }
 
 /// A directory of the server's own that it may write to after it gave up root's rights.

@@ -11,6 +11,10 @@ use crate::rng::Rng;
 
 /// Size of `64m.bin` in bytes.
 pub const BIG_BYTES: usize = 64 << 20;
+/// Size in MiB of `16m.bin`, the big file of a guest, whose memory has no room for a larger one.
+pub const GUEST_BIG_MEBIBYTES: usize = 16;
+/// The seed of the tree that guests serve.
+pub const GUEST_SEED: u64 = 1;
 /// Number of things that `page/index.html` makes a browser load.
 pub const PAGE_ASSETS: usize = 30;
 
@@ -60,6 +64,18 @@ impl Site {
     /// # Errors
     /// If it cannot be written.
     pub fn create(dir: &Path, seed: u64) -> io::Result<Self> {
+        Site::with_big(dir, seed, BIG_BYTES >> 20)
+    }
+
+    /// Writes the tree that guests of the seL4 board serve to `dir/site`: `16m.bin` in place of `64m.bin`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn of_guests(dir: &Path) -> io::Result<Self> {
+        Site::with_big(dir, GUEST_SEED, GUEST_BIG_MEBIBYTES)
+    }
+
+    fn with_big(dir: &Path, seed: u64, big_mebibytes: usize) -> io::Result<Self> {
         let site = Site { root: dir.join("site") };
         fs::create_dir_all(&site.root)?;
         open_path_to_servers(dir)?;
@@ -71,7 +87,8 @@ impl Site {
         site.put("0.bin", b"")?;
         site.put("1.bin", b"x")?;
         site.put("1k.bin", &rng.bytes(1 << 10))?;
-        site.put("1m.bin", &rng.bytes(1 << 20))?;
+        let mebibyte = rng.bytes(1 << 20);
+        site.put("1m.bin", &mebibyte)?;
         site.put("hello.txt", b"hello, quorum\n")?;
         site.put("a b.txt", b"a name with a space\n")?;
         site.put("caf\u{e9}.txt", "a name in UTF-8\n".as_bytes())?;
@@ -88,7 +105,7 @@ impl Site {
             fs::set_permissions(site.root.join(path), Permissions::from_mode(0o755))?;
         }
         site.put_page()?;
-        site.put_big(&mut rng)?;
+        site.put_big(&mebibyte, big_mebibytes)?;
         Ok(site)
     }
 
@@ -106,11 +123,15 @@ impl Site {
         fs::write(path, bytes)
     }
 
-    /// Incompressible, and no two parts of it alike, so that a shifted or doubled piece is seen.
-    fn put_big(&self, rng: &mut Rng) -> io::Result<()> {
-        let mut file = io::BufWriter::new(fs::File::create(self.root.join("64m.bin"))?);
-        for _ in 0..BIG_BYTES >> 16 {
-            file.write_all(&rng.bytes(1 << 16))?;
+    /// So many MiB, each the bytes of `1m.bin` with its own number in front, so that a lost or doubled piece
+    /// is seen. A guest makes the same file at its boot (`xtask/src/guest/init/common.sh`).
+    fn put_big(&self, mebibyte: &[u8], count: usize) -> io::Result<()> {
+        let mut file =
+            io::BufWriter::new(fs::File::create(self.root.join(format!("{count}m.bin")))?);
+        for number in 0..count {
+            let number = format!("{number:015}\n");
+            file.write_all(number.as_bytes())?;
+            file.write_all(&mebibyte[number.len()..])?;
         }
         file.flush()
     }

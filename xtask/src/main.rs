@@ -4,6 +4,7 @@
 mod aarch64;
 mod bench;
 mod command;
+mod guest;
 mod image;
 mod packages;
 mod problems;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         "test" => suites::test(rest).map_err(Failure::from),
         "bench" => bench::bench(rest).map_err(Failure::from),
         "sizes" => sizes::sizes().map_err(Failure::from),
+        "guest" => guest::guest(&options("cargo xtask guest", rest)).map(|()| true),
         "image" => image::image(&options("cargo xtask image", rest)).map(|_| true),
         "qemu" => qemu::qemu(&options("cargo xtask qemu", rest)),
         _ => {
