@@ -78,7 +78,8 @@ impl Shared {
 /// it was given before, or does not begin at a page.
 pub fn give(region: &'static mut [u8], physical_start: u64) -> bool {
     let start = region.as_mut_ptr();
-    let aligned = start as usize % PAGE_SIZE == 0 && physical_start % PAGE_SIZE as u64 == 0;
+    let aligned = (start as usize).is_multiple_of(PAGE_SIZE)
+        && physical_start.is_multiple_of(PAGE_SIZE as u64);
     // Physical address 0 means failure to the crate.
     if !aligned || physical_start == 0 || !REGION.start.load(Ordering::Relaxed).is_null() {
         return false;

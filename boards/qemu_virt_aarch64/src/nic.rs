@@ -12,13 +12,14 @@ use core::ptr::NonNull;
 use pd_network::smoltcp_stack::Frames;
 use pd_network::smoltcp_stack::smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use pd_network::smoltcp_stack::smoltcp::time::Instant;
-use resh_channel::memory::Words;
+use sel4_microkit::sel4::Mmio;
 use virtio_drivers::queue::VirtQueue;
-use virtio_drivers::transport::mmio::MmioTransport;
+use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 
 use crate::board::VIRTIO_MMIO_BYTES;
 use crate::dma::{Buffers, Region};
+use crate::registers::Registers;
 
 /// Frames that may wait to be received, and to be sent. Queues are that long; a power of two.
 const QUEUE: usize = 256;
@@ -31,6 +32,9 @@ const FRAME_BYTES_MAX: usize = 1514;
 /// `receiveq1` and `transmitq1` (section 5.1.2).
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
+/// `InterruptStatus` and `InterruptACK` (section 4.2.2).
+const INTERRUPT_STATUS: usize = 0x060;
+const INTERRUPT_ACKNOWLEDGE: usize = 0x064;
 /// The device follows the standard rather than what was before it (section 6).
 const VERSION_1: u64 = 1 << 32;
 
@@ -74,7 +78,7 @@ pub struct Nic<T> {
     transport: T,
     receive_queue: VirtQueue<Region, QUEUE>,
     receive_buffers: Buffers<BUFFER_BYTES>,
-    /// Buffer of each descriptor, and the frame received last, until it is given back.
+    /// The frame received last, until its buffer is given back.
     current: Option<Current>,
     transmit: Transmit,
 }
@@ -101,32 +105,33 @@ struct Transmit {
 }
 
 /// What is wanted of the device's registers when it interrupts.
-pub struct Interrupt<T>(T);
+pub struct Interrupt<R>(R);
 
-impl<T: Transport> Interrupt<T> {
+impl<R: Registers> Interrupt<R> {
     /// On the same registers as the interface, for this alone.
-    pub fn new(transport: T) -> Self {
-        Self(transport)
+    pub fn new(registers: R) -> Self {
+        Self(registers)
     }
 
     /// Tells the device that its interrupt was seen. First the device, then the kernel, and then a look
     /// at the queues: whatever the device does after this interrupts again.
     pub fn acknowledge(&mut self) {
-        self.0.ack_interrupt();
+        let status = self.0.read(INTERRUPT_STATUS);
+        self.0.write(INTERRUPT_ACKNOWLEDGE, status);
     }
 }
 
-/// The device whose registers `region` maps.
+/// The device that has its registers in `window`.
 ///
 /// # Safety
-/// `region` maps the registers of a virtio-mmio slot, and the domain uses it in no other way.
+/// The window is that of a virtio-mmio slot, and used in no other way but for an [`Interrupt`].
 ///
 /// # Errors
 /// [`NicError::NoDevice`].
-pub unsafe fn transport(region: &'static Words) -> Result<MmioTransport<'static>, NicError> {
-    let bytes = size_of_val(region).min(VIRTIO_MMIO_BYTES);
-    // SAFETY: by the condition above, and the region is mapped for good.
-    unsafe { MmioTransport::new(NonNull::from(region).cast(), bytes) }
+pub unsafe fn transport(window: &Mmio) -> Result<MmioTransport<'static>, NicError> {
+    let header = NonNull::new(window.address() as *mut VirtIOHeader).ok_or(NicError::NoDevice)?;
+    // SAFETY: the registers are there by the condition above, and stay mapped for good.
+    unsafe { MmioTransport::new(header, window.len().min(VIRTIO_MMIO_BYTES)) }
         .map_err(|_| NicError::NoDevice)
 }
 

@@ -72,7 +72,7 @@ fn words(bytes: usize) -> Vec<AtomicU64> {
 /// An appliance with so many sessions and one service, on 10.0.2.15.
 fn appliance(sessions: u16) -> (Appliance, config::Smoltcp) {
     let settings = config::Smoltcp {
-        tap: "tap".try_into().unwrap(),
+        tap: None,
         address: [10, 0, 2, 15].into(),
         prefix_bits: 24,
         gateway: None,
@@ -84,6 +84,7 @@ fn appliance(sessions: u16) -> (Appliance, config::Smoltcp) {
         limits: config::Limits { sessions, ..Default::default() },
         network: config::Network::Smoltcp(settings.clone()),
         services: Default::default(),
+        guests: Default::default(),
     };
     (appliance, settings)
 }
