@@ -1,27 +1,23 @@
 //! What a board adds to the system description, right and wrong.
 
-use resh::diagnostic::Diagnostic;
+mod board;
+
+use board::{BOARD, SYSTEM, listing, with, wrong};
 use resh::system::overlay::{Source, merge};
 use resh::system::{Rights, SetValue, System};
 
-const SYSTEM: &str = include_str!("../../../microkit-system.xml");
-const BOARD: &str = include_str!("../../qemu_virt_aarch64/board.xml");
-
-fn with(board: &str) -> Result<(System, String), Vec<Diagnostic>> {
-    let system = Source { file: "microkit-system.xml", text: SYSTEM };
-    let merged = merge(system, Source { file: "board.xml", text: board })?;
-    Ok((merged.check()?, merged.text().to_owned()))
-}
-
-fn listing(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(|d| format!("    {d}\n")).collect()
+/// How large the board's file makes the window, as it spells it.
+fn window_size() -> &'static str {
+    let (_, rest) = BOARD.split_once("name=\"window\" size=\"").expect("another size");
+    rest.split_once('"').expect("a quoted attribute").0
 }
 
 #[test]
 fn the_board_gets_its_devices_and_keeps_the_rules_of_authority() {
     let (system, text) = with(BOARD).unwrap_or_else(|d| panic!("\n{}", listing(&d)));
     assert_eq!(System::parse(&text).map(|s| s.domains.len()), Ok(8));
-    assert_eq!(system.region("window").map(|r| r.bytes), Some(0x300_0000));
+    let window = u64::from_str_radix(window_size().trim_start_matches("0x"), 16);
+    assert_eq!(system.region("window").map(|r| r.bytes), window.ok());
     let network = system.domain("network").expect("a domain");
     let registers = network.map("nic_registers").expect("the network interface");
     assert_eq!(registers.rights, Rights { read: true, write: true, execute: false });
@@ -61,25 +57,9 @@ fn a_board_that_adds_nothing_leaves_the_description_as_it_is() {
     assert_eq!(text, SYSTEM);
 }
 
-/// Replaces the first `from` in the board's file and demands a finding there, on the line of the edit, whose
-/// text contains the words.
-#[track_caller]
-fn wrong(from: &str, to: &str, place: &str, words: &[&str]) {
-    let offset = BOARD.find(from).unwrap_or_else(|| panic!("no {from:?} in the board's file"));
-    let line = BOARD[..offset].matches('\n').count() as u32 + 1;
-    let found = with(&BOARD.replacen(from, to, 1)).expect_err("an edit that is wrong");
-    let hit = found.iter().any(|d| {
-        let message = d.to_string();
-        message.starts_with(&format!("board.xml:{line}:"))
-            && d.place == place
-            && !d.hint.is_empty()
-            && words.iter().all(|word| message.contains(word))
-    });
-    assert!(hit, "expected line {line}, {place}, {words:?}; found\n{}", listing(&found));
-}
-
 #[test]
 fn mistakes_in_the_structure_are_reported_in_the_file_of_the_board() {
+    let window = &format!("name=\"window\" size=\"{}\"", window_size());
     wrong("<board name=\"qemu_virt_aarch64\">", "<board>", "<board name>", &["missing"]);
     wrong("<board name", "<board colour=\"red\" name", "<board colour>", &["unknown attribute"]);
     wrong(
@@ -125,20 +105,15 @@ fn mistakes_in_the_structure_are_reported_in_the_file_of_the_board() {
         &["a second <memory_region> \"uart\""],
     );
     wrong(
-        "name=\"window\" size=\"0x3000000\"",
-        "name=\"window\" size=\"0x3000000\" page_size=\"0x200000\"",
+        window,
+        &format!("{window} page_size=\"0x200000\""),
         "<memory_region page_size>",
         &["has a region \"window\" already", "nothing else"],
     );
+    wrong(window, "name=\"window\"", "<memory_region size>", &["missing"]);
     wrong(
-        "name=\"window\" size=\"0x3000000\"",
-        "name=\"window\"",
-        "<memory_region size>",
-        &["missing"],
-    );
-    wrong(
-        "name=\"window\" size=\"0x3000000\"",
-        "name=\"guest_kernel_0\" size=\"0x3000000\"",
+        window,
+        &window.replace("window", "guest_kernel_0"),
         "<memory_region size>",
         &["as large as the file in it"],
     );
@@ -147,12 +122,13 @@ fn mistakes_in_the_structure_are_reported_in_the_file_of_the_board() {
 
 #[test]
 fn mistakes_in_what_is_added_are_reported_in_the_file_of_the_board() {
+    let window = &format!("name=\"window\" size=\"{}\"", window_size());
     wrong("setvar_vaddr=\"uart\"", "setvar=\"uart\"", "<map setvar>", &["unknown attribute"]);
     wrong("mr=\"rtc\"", "mr=\"rct\"", "<map mr>", &["there is no region \"rct\""]);
     wrong("<irq irq=\"33\"", "<irq irq=\"48\"", "<irq irq>", &["served by \"network\" already"]);
     wrong("0x09010000", "0x09000000", "<memory_region phys_addr>", &["overlaps"]);
     wrong("vaddr=\"0x48000000\"", "vaddr=\"0x50000000\"", "<map vaddr>", &["overlaps"]);
-    wrong("size=\"0x3000000\"", "size=\"0x3000001\"", "<memory_region size>", &["0x3001000"]);
+    wrong(window, "name=\"window\" size=\"0x3000001\"", "<memory_region size>", &["0x3001000"]);
 }
 
 #[test]
