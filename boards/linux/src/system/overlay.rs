@@ -154,7 +154,7 @@ fn resized<'a>(xml: &mut Xml<'a>, node: Node<'a, 'a>, region: Node<'_, '_>) -> O
     xml.elements(node, &[]);
     let name = node.attribute("name").unwrap_or_default();
     let size = |node: Node<'_, '_>| {
-        node.attributes().find(|a| a.name() == "size").map(|attribute| attribute.range_value())
+        node.attributes().find(|a| a.name() == "size").map(|attribute| attribute.range())
     };
     for attribute in node.attributes().filter(|a| !matches!(a.name(), "name" | "size")) {
         let problem = format!("the system description has a region {name:?} already");
