@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use resh::config::{self, Checked};
+use resh::config::{self, Board, Checked};
 use resh::diagnostic::Diagnostic;
-use resh::system::System;
+use resh::system::{System, overlay};
 use resh_channel::config::{Appliance, Network, OnMismatch, Protocol};
 
 /// The only name there is.
@@ -51,9 +51,9 @@ fn fulfils(found: &Diagnostic, expected: &Expected<'_>) -> bool {
         && expected.words.iter().all(|word| message.contains(word))
 }
 
-#[test]
-fn every_wrong_file_is_refused_for_its_reason_and_no_other() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wrong");
+/// Checks every file in the folder, and returns how many there are.
+fn refused(folder: &str, check: impl Fn(&str) -> Result<Checked, Vec<Diagnostic>>) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -73,7 +73,100 @@ fn every_wrong_file_is_refused_for_its_reason_and_no_other() {
         assert!(found.is_sorted_by_key(|d| d.position));
     }
     assert!(failures.is_empty(), "\n{failures}");
-    assert!(files.len() >= 30, "{} wrong files", files.len());
+    files.len()
+}
+
+#[test]
+fn every_wrong_file_is_refused_for_its_reason_and_no_other() {
+    let files = refused("wrong", check);
+    assert!(files >= 30, "{files} wrong files");
+}
+
+fn check_with_guests(text: &str) -> Result<Checked, Vec<Diagnostic>> {
+    config::check_for(Board::WithGuests, text, "resh.toml", &|_| None)
+}
+
+#[test]
+fn every_wrong_file_for_a_board_with_guests_is_refused_for_its_reason_and_no_other() {
+    let files = refused("wrong_with_guests", check_with_guests);
+    assert!(files >= 20, "{files} wrong files");
+}
+
+const WITH_GUESTS: &str = r#"
+[network]
+stack = "smoltcp"
+address = "10.0.2.15/24"
+[[service]]
+name = "web"
+listen = "10.0.2.15:80"
+protocol = "http1"
+[[service.replica]]
+name = "nginx"
+address = "10.77.0.2:80"
+[[service.replica]]
+name = "lighttpd"
+address = "10.77.0.4:80"
+[[guest]]
+name = "nginx"
+kernel = "guests/Image"
+initramfs = "/nonexistent/initramfs"
+software = "nginx 1.22.1, Linux 6.1.0-50-arm64"
+command_line = "quiet"
+[[guest]]
+name = "lighttpd"
+kernel = "guests/Image"
+initramfs = "guests/lighttpd.cpio"
+"#;
+
+#[test]
+fn guests_and_what_they_start_from() {
+    let found =
+        config::check_for(Board::WithGuests, WITH_GUESTS, "/somewhere/resh.toml", &|_| None);
+    let checked = found.map_err(|d| listing(&d)).unwrap();
+    let appliance = &checked.appliance;
+    assert_eq!(appliance.guests.len(), 2);
+    assert_eq!(appliance.guests[0].software, "nginx 1.22.1, Linux 6.1.0-50-arm64");
+    assert_eq!(appliance.guests[0].command_line, "quiet");
+    assert_eq!(appliance.guests[1].command_line, "");
+    assert_eq!(appliance.guest_address(1), Some("10.77.0.4".parse().unwrap()));
+    assert!(matches!(&appliance.network, Network::Smoltcp(s) if s.tap.is_none()));
+    let files: Vec<_> = checked
+        .guest_files
+        .iter()
+        .flat_map(|guest| [&guest.kernel, &guest.initramfs])
+        .map(|file| file.path.to_str().unwrap())
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "/somewhere/guests/Image",
+            "/nonexistent/initramfs",
+            "/somewhere/guests/Image",
+            "/somewhere/guests/lighttpd.cpio"
+        ]
+    );
+    let missing = checked.demand_guest_files().unwrap_err();
+    assert_eq!(missing.len(), 4);
+    assert_eq!(missing[1].place, "guest[0].initramfs");
+    let message = missing[1].to_string();
+    assert!(message.starts_with("/somewhere/resh.toml:18:13:"), "{message}");
+    assert!(message.contains("/nonexistent/initramfs: No such file"), "{message}");
+    // What domains decode is what was checked.
+    let mut bytes = [0; resh_channel::config::ENCODED_BYTES_MAX];
+    appliance.encode(&mut bytes).unwrap();
+    assert_eq!(Appliance::decode(&bytes).as_ref(), Ok(appliance));
+}
+
+#[test]
+fn the_configuration_of_every_board_is_right_for_its_description() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let board = root.join("boards/qemu_virt_aarch64");
+    let merged = overlay::load(&root.join("microkit-system.xml"), &board.join("board.xml"));
+    let (system, _) = merged.map_err(|d| listing(&d)).unwrap();
+    let checked = config::load_with_guests(&board.join("resh.toml")).map_err(|d| listing(&d));
+    let checked = checked.unwrap();
+    checked.fits(&system).map_err(|d| listing(&d)).unwrap();
+    assert_eq!(checked.appliance.guests.len(), 3);
 }
 
 #[test]
