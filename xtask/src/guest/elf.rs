@@ -1,13 +1,16 @@
 //! Which shared libraries programs need, and taking exactly those.
 
 use object::elf::{DT_NEEDED, FileHeader64, PT_INTERP};
-use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, elf};
 
 use super::tree::{Node, Tree};
 
 /// Where Debian's loader looks for libraries.
 const LIBRARY_PATHS: [&str; 2] = ["usr/lib/aarch64-linux-gnu", "usr/lib"];
+
+/// glibc loads it only when a thread ends, and no program names it.
+const LOADED_BY_GLIBC: &str = "libgcc_s.so.1";
 
 /// Adds to `guest`, from `pool`, every library and loader that the programs in it need, and what those need.
 ///
@@ -88,5 +91,26 @@ fn needed(bytes: &[u8]) -> Result<Vec<String>, String> {
             needed.push(text(entry.string(endian, strings).map_err(broken)?));
         }
     }
+    if needed.iter().any(|name| name == "libc.so.6") {
+        needed.push(LOADED_BY_GLIBC.to_owned());
+    }
     Ok(needed)
+}
+
+/// The modules that a kernel module needs: `depends=` of its section `.modinfo`.
+///
+/// # Errors
+/// If it is no module for arm64.
+pub(super) fn module_depends(bytes: &[u8]) -> Result<Vec<String>, String> {
+    let broken = |error: object::Error| error.to_string();
+    let header = FileHeader64::<Endianness>::parse(bytes).map_err(broken)?;
+    let endian = header.endian().map_err(broken)?;
+    let sections = header.sections(endian, bytes).map_err(broken)?;
+    let (_, section) =
+        sections.section_by_name(endian, b".modinfo").ok_or("not a kernel module")?;
+    let lines = section.data(endian, bytes).map_err(broken)?.split(|&byte| byte == 0);
+    let depends = lines.filter_map(|line| line.strip_prefix(b"depends=")).flat_map(|names| {
+        names.split(|&byte| byte == b',').map(|name| String::from_utf8_lossy(name).into_owned())
+    });
+    Ok(depends.filter(|name| !name.is_empty()).collect())
 }

@@ -232,7 +232,7 @@ impl Image {
 /// What Linux is told, before what the VMM adds.
 fn command_line(has_big: bool) -> String {
     let big = if has_big { format!(" resh.big={GUEST_BIG_MEBIBYTES}") } else { String::new() };
-    format!("quiet console=ttyAMA0 panic=1 ipv6.disable=1{big}")
+    format!("quiet console=ttyAMA0 panic=1 ipv6.disable=1 cma=0{big}")
 }
 
 /// What is in every guest.

@@ -1,6 +1,7 @@
 //! A kernel and its modules from a package of Debian's.
 
-use super::recipe::MODULES;
+use super::elf;
+use super::recipe::{FLOOD_MODULE, MODULES};
 use super::tree::{Node, Tree};
 
 /// Where "ARM\x64" stands in an Image (Documentation/arch/arm64/booting.rst).
@@ -38,11 +39,14 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a kernel's package is unpacked at this path: the kernel, and those modules a guest loads.
+/// Whether a kernel's package is unpacked at this path: the kernel, and modules that a guest may need.
 pub(super) fn wanted(path: &str) -> bool {
+    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     path.starts_with("boot/vmlinuz-")
         || path.ends_with("/modules.builtin")
-        || module(path).is_some_and(|name| MODULES.contains(&name))
+        || ["/kernel/drivers/net", "/kernel/drivers/virtio", "/kernel/net/core"]
+            .iter()
+            .any(|wanted| directory.ends_with(wanted))
 }
 
 /// `virtio_net` of `.../virtio_net.ko.xz`.
@@ -51,7 +55,8 @@ fn module(path: &str) -> Option<&str> {
     file.strip_suffix(".xz").unwrap_or(file).strip_suffix(".ko")
 }
 
-/// The kernel of an unpacked package and its release, such as `6.1.0-50-arm64`; its modules go into `guest`.
+/// The kernel of an unpacked package and its release, such as `6.1.0-50-arm64`. The modules that a guest
+/// loads go into `guest`, with the order in which it does.
 ///
 /// # Errors
 /// If the package lacks the kernel or a module.
@@ -63,26 +68,49 @@ pub(super) fn take(guest: &mut Tree, package: &Tree) -> Result<(Vec<u8>, String)
         });
     let (kernel, release) = kernel.ok_or("the kernel's package has no /boot/vmlinuz")?;
     check(&kernel).map_err(|why| format!("vmlinuz-{release} is {why}"))?;
-    let builtin = package.nodes().find_map(|(path, node)| match node {
-        Node::File(_, bytes) if path.ends_with("/modules.builtin") => {
-            Some(String::from_utf8_lossy(bytes))
-        }
-        _ => None,
-    });
-    let builtin = builtin.unwrap_or_default();
-    for name in MODULES {
-        let found = package.nodes().find(|(path, _)| module(path) == Some(name));
-        match found {
-            Some((path, Node::File(_, bytes))) => {
-                let bytes =
-                    if path.ends_with(".xz") { unpacked(path, bytes)? } else { bytes.clone() };
-                guest.put(&format!("usr/lib/modules/{name}.ko"), Node::File(0o644, bytes));
-            }
-            _ if builtin.lines().any(|path| module(path) == Some(name)) => {}
-            _ => return Err(format!("the package of Linux {release} has no module {name}")),
-        }
+    let mut order = Vec::new();
+    for name in MODULES.iter().chain([&FLOOD_MODULE]) {
+        take_module(guest, package, name, &mut order)
+            .map_err(|why| format!("the package of Linux {release}: {why}"))?;
     }
+    order.retain(|name| name != FLOOD_MODULE);
+    guest.put("etc/resh/modules", Node::File(0o644, (order.join("\n") + "\n").into_bytes()));
     Ok((kernel, release))
+}
+
+/// Takes a module after those it depends on, and notes it in `order`.
+fn take_module(
+    guest: &mut Tree,
+    package: &Tree,
+    name: &str,
+    order: &mut Vec<String>,
+) -> Result<(), String> {
+    if order.iter().any(|taken| taken == name) {
+        return Ok(());
+    }
+    // A file name may have a hyphen where the module's name has an underscore.
+    let is_it = |path: &str| module(path).is_some_and(|file| file.replace('-', "_") == name);
+    let bytes = match package.nodes().find(|(path, _)| is_it(path)) {
+        Some((path, Node::File(_, bytes))) if path.ends_with(".xz") => unpacked(path, bytes)?,
+        Some((_, Node::File(_, bytes))) => bytes.clone(),
+        _ if is_builtin(package, is_it) => return Ok(()),
+        _ => return Err(format!("no module {name}")),
+    };
+    for depended in elf::module_depends(&bytes).map_err(|why| format!("{name}: {why}"))? {
+        take_module(guest, package, &depended, order)?;
+    }
+    guest.put(&format!("usr/lib/modules/{name}.ko"), Node::File(0o644, bytes));
+    order.push(name.to_owned());
+    Ok(())
+}
+
+fn is_builtin(package: &Tree, is_it: impl Fn(&str) -> bool) -> bool {
+    package.nodes().any(|(path, node)| match node {
+        Node::File(_, lines) if path.ends_with("/modules.builtin") => {
+            String::from_utf8_lossy(lines).lines().any(&is_it)
+        }
+        _ => false,
+    })
 }
 
 fn unpacked(path: &str, mut bytes: &[u8]) -> Result<Vec<u8>, String> {

@@ -36,9 +36,10 @@ pub(super) struct Recipe {
 pub(super) const INIT_COMMON: &str = include_str!("init/common.sh");
 /// Where the document root is in a guest.
 pub(super) const SITE: &str = "var/www/html";
-/// Kernel modules, in the order in which they are loaded; the last only for a fault.
-pub(super) const MODULES: [&str; 5] =
-    ["failover", "net_failover", "virtio_mmio", "virtio_net", "pktgen"];
+/// Kernel modules that a guest loads, after those they depend on.
+pub(super) const MODULES: [&str; 2] = ["virtio_mmio", "virtio_net"];
+/// The module that sends frames for the fault `flood`.
+pub(super) const FLOOD_MODULE: &str = "pktgen";
 
 /// Small tools that `/init` and the CGI programs of the site need.
 const TOOLS: &[&str] = &[
@@ -67,14 +68,7 @@ const NGINX: Recipe = Recipe {
     server: "nginx",
     server_package: "nginx",
     packages: &["nginx-common", "fcgiwrap", "busybox", "util-linux"],
-    without: &[
-        "libnginx",
-        "libpam",
-        "libcap-ng",
-        "libsmartcols",
-        "libtinfo",
-        "libudev",
-    ],
+    without: &["libnginx", "libpam", "libcap-ng", "libsmartcols", "libtinfo", "libudev"],
     kernels: &["linux-image-arm64"],
     files: &[
         "usr/bin/busybox",

@@ -42,9 +42,9 @@ read -r image_time </etc/resh/time
 [ "$time" -gt "$image_time" ] || time=$image_time
 [ "$(date +%s)" -ge "$time" ] || date -s "@$time" >/dev/null
 
-for module in failover net_failover virtio_mmio virtio_net; do
-    [ ! -f /lib/modules/$module.ko ] || insmod /lib/modules/$module.ko || stop "no module $module"
-done
+while read -r module; do
+    [ -z "$module" ] || insmod "/lib/modules/$module.ko" || stop "cannot load the module $module"
+done </etc/resh/modules
 tries=0
 until [ -d /sys/class/net/eth0 ]; do
     tries=$((tries + 1))
