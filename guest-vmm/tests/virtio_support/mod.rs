@@ -8,7 +8,7 @@ use guest_vmm::memory::GuestRam;
 use guest_vmm::upstream::Frames;
 use guest_vmm::virtio::Net;
 pub use random::{Random, for_each_seed};
-use resh_channel::memory::{AtomicU64, Ordering};
+use resh_channel::memory::AtomicU64;
 
 pub const RAM_BASE: u64 = 0x4000_0000;
 pub const MAC: [u8; 6] = [0x02, 0x52, 0x45, 0x53, 0x48, 0x10];
@@ -97,8 +97,8 @@ impl Guest {
 
     /// Copies all of RAM to `to`.
     pub fn snapshot(&self, to: &mut Vec<u8>) {
-        to.clear();
-        to.extend(self.words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()));
+        to.resize(8 * self.words.len(), 0);
+        self.ram().read(RAM_BASE, to).unwrap();
     }
 
     pub fn read(&mut self, offset: u64) -> u32 {
