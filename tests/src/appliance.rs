@@ -221,6 +221,39 @@ impl Appliance {
     /// # Errors
     /// If sessions do not end.
     pub fn settled(&self) -> CaseResult<Status> {
+        Watched::settled(self)
+    }
+
+    /// Waits until `wanted` holds of the status.
+    ///
+    /// # Errors
+    /// If it does not within `limit`; the text has the last status.
+    pub fn wait_status(
+        &self,
+        limit: Duration,
+        what: &str,
+        wanted: impl FnMut(&Status) -> bool,
+    ) -> CaseResult<Status> {
+        Watched::wait_status(self, limit, what, wanted)
+    }
+}
+
+/// An appliance, wherever it runs.
+pub trait Watched {
+    /// Where its first service listens.
+    fn address(&self) -> SocketAddr;
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// If it says nothing.
+    fn status(&self) -> CaseResult<Status>;
+
+    /// The status once no session is left, so that every replica has had its say.
+    ///
+    /// # Errors
+    /// If sessions do not end.
+    fn settled(&self) -> CaseResult<Status> {
         self.wait_status(Duration::from_secs(30), "without sessions", |status| {
             status.0["sessions_open"] == 0 && status.0["sessions_draining"] == 0
         })
@@ -230,7 +263,7 @@ impl Appliance {
     ///
     /// # Errors
     /// If it does not within `limit`; the text has the last status.
-    pub fn wait_status(
+    fn wait_status(
         &self,
         limit: Duration,
         what: &str,
@@ -247,6 +280,16 @@ impl Appliance {
             Some(last) => Halt::Fail(format!("never {what}; the last status: {:#}", last.0)),
             None => Halt::Fail(format!("never {what}; no status")),
         })
+    }
+}
+
+impl Watched for Appliance {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn status(&self) -> CaseResult<Status> {
+        Appliance::status(self)
     }
 }
 

@@ -5,9 +5,10 @@ mod requests;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use resh_tests::appliance::{Appliance, Config, Service, Status};
+use resh_tests::appliance::{Appliance, Config, Service, Status, Watched};
 use resh_tests::harness::{CaseResult, Context, During, Halt, write_between_markers};
 use resh_tests::http_check::{self, Asked, Response};
 use resh_tests::servers;
@@ -32,8 +33,16 @@ pub(crate) fn every_request_is_answered(context: &Context) -> CaseResult {
     let replicas = servers.iter().map(|server| (server.name, server.address));
     let config = Config::of(Service::new("web", "http1", replicas)?);
     let appliance = Appliance::run(&context.dir, &config)?;
+    let table = check(&appliance, &site)?;
+    if context.write {
+        write_between_markers("http-table.md", "table", &table)?;
+    }
+    Ok(())
+}
 
-    let rows = requests::rows(&site, &last_modified(&appliance)?);
+/// Sends all of the table to the first service, whose replicas serve `site`. Returns what came of it.
+pub(crate) fn check(appliance: &impl Watched, site: &Site) -> CaseResult<String> {
+    let rows = requests::rows(site, &last_modified(appliance.address())?);
     ensure!(rows.len() >= 60, "the table has only {} rows", rows.len());
     let mut table = String::from(
         "| request | answered by | status | bytes | dissent |\n|---|---|---|---:|---|\n",
@@ -41,7 +50,7 @@ pub(crate) fn every_request_is_answered(context: &Context) -> CaseResult {
     let mut wrong = Vec::new();
     for row in &rows {
         let disputes_before = appliance.status()?.disputes_total();
-        let outcome = ask(&appliance, row);
+        let outcome = ask(appliance.address(), row);
         let dissent = dissent(&appliance.settled()?, disputes_before);
         match outcome.and_then(|responses| judge(row, &responses).map(|by| (responses, by))) {
             Ok((responses, by)) => add_line(&mut table, row, &responses, by, &dissent),
@@ -56,17 +65,14 @@ pub(crate) fn every_request_is_answered(context: &Context) -> CaseResult {
     let status = appliance.status()?;
     ensure!(status.all_voting(), "a client's requests cost a replica its vote: {:#}", status.0);
     println!("note: {} requests, each answered as the RFCs want", rows.len());
-    if context.write {
-        write_between_markers("http-table.md", "table", &table)?;
-    }
-    Ok(())
+    Ok(table)
 }
 
 /// The `Last-Modified` of `hello.txt`, as the service gives it.
-fn last_modified(appliance: &Appliance) -> CaseResult<String> {
+fn last_modified(address: SocketAddr) -> CaseResult<String> {
     let asked = [Asked { method: "HEAD", version_1_1: true }];
     let request = b"HEAD /hello.txt HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
-    let (bytes, end) = net::exchange(appliance.address, request, ROW_LIMIT)?;
+    let (bytes, end) = net::exchange(address, request, ROW_LIMIT)?;
     let responses = http_check::judge(&bytes, &asked, end == net::End::Closed)
         .during("asking for Last-Modified")?;
     match responses.first().and_then(|response| response.field("last-modified")) {
@@ -76,10 +82,10 @@ fn last_modified(appliance: &Appliance) -> CaseResult<String> {
 }
 
 /// Sends a row's requests on one connection and reads what comes back.
-fn ask(appliance: &Appliance, row: &Row) -> CaseResult<Vec<Response>> {
+fn ask(address: SocketAddr, row: &Row) -> CaseResult<Vec<Response>> {
     let asked: Vec<Asked<'_>> =
         row.asked.iter().map(|&(method, version_1_1)| Asked { method, version_1_1 }).collect();
-    let mut stream = net::connect(appliance.address, ROW_LIMIT)?;
+    let mut stream = net::connect(address, ROW_LIMIT)?;
     let mut bytes = Vec::new();
     let mut end = net::End::Open;
     for (number, part) in row.parts.iter().enumerate() {

@@ -56,6 +56,8 @@ const CGI: &[(&str, &str)] = &[
 pub struct Site {
     /// The directory.
     pub root: PathBuf,
+    /// Size of its biggest file, in MiB.
+    pub big_mebibytes: usize,
 }
 
 impl Site {
@@ -76,7 +78,7 @@ impl Site {
     }
 
     fn with_big(dir: &Path, seed: u64, big_mebibytes: usize) -> io::Result<Self> {
-        let site = Site { root: dir.join("site") };
+        let site = Site { root: dir.join("site"), big_mebibytes };
         fs::create_dir_all(&site.root)?;
         open_path_to_servers(dir)?;
         let mut rng = Rng::new(seed);
@@ -107,6 +109,11 @@ impl Site {
         site.put_page()?;
         site.put_big(&mebibyte, big_mebibytes)?;
         Ok(site)
+    }
+
+    /// The name of its biggest file.
+    pub fn big_name(&self) -> String {
+        format!("{}m.bin", self.big_mebibytes)
     }
 
     /// The bytes of one of its files.

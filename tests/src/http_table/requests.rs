@@ -111,11 +111,11 @@ fn plain(site: &Site) -> Vec<Row> {
         file("GET 1 byte", "1.bin"),
         file("GET 1 KiB", "1k.bin"),
         file("GET 1 MiB", "1m.bin"),
-        file("GET 64 MiB", "64m.bin"),
+        file("GET a big file", &site.big_name()),
         file("GET a style sheet", "style.css"),
         file("GET JSON", "data.json"),
         head("HEAD /", ""),
-        head("HEAD 64 MiB", "64m.bin"),
+        head("HEAD a big file", &site.big_name()),
         head("HEAD 0 bytes", "0.bin"),
         Row::voted("GET what is not there", get("/no-such-file"), &[404]),
         Row::voted("HEAD what is not there", request("HEAD /no-such-file", "", b""), &[404]).body(""),
@@ -177,6 +177,7 @@ fn conditional(modified: &str) -> Vec<Row> {
 
 fn ranges(site: &Site) -> Vec<Row> {
     let bytes = site.bytes("1k.bin");
+    let middle = site.big_mebibytes << 19;
     let range = |name, target: &str, spec: &str, statuses| {
         Row::voted(name, get_with(target, &format!("Range: {spec}\r\n")), statuses)
     };
@@ -200,7 +201,12 @@ fn ranges(site: &Site) -> Vec<Row> {
             &[200],
         )
         .body(bytes),
-        range("a range in the middle of 64 MiB", "/64m.bin", "bytes=33554432-33554463", &[206]),
+        range(
+            "a range in the middle of a big file",
+            &format!("/{}", site.big_name()),
+            &format!("bytes={middle}-{}", middle + 31),
+            &[206],
+        ),
     ]
 }
 
@@ -211,7 +217,7 @@ fn forty_ranges() -> String {
 
 fn with_content(site: &Site) -> Vec<Row> {
     let mebibyte = site.bytes("1m.bin");
-    let big = site.bytes("64m.bin");
+    let big = site.bytes(&site.big_name());
     let sum = |bytes: &[u8]| format!("{}\n", resh_tests::site::sha256(bytes));
     let head = |more: &str| {
         raw(&format!(
@@ -235,7 +241,7 @@ fn with_content(site: &Site) -> Vec<Row> {
         Row::voted("POST 0 bytes", post("/cgi-bin/echo", "", b""), &[200]).body(""),
         Row::voted("POST 1 MiB", post("/cgi-bin/echo", "", &mebibyte), &[200])
             .body(mebibyte.clone()),
-        Row::voted("POST 64 MiB", post("/cgi-bin/sha256", "", &big), &[200]).body(sum(&big)),
+        Row::voted("POST a big file", post("/cgi-bin/sha256", "", &big), &[200]).body(sum(&big)),
         Row::voted(
             "POST a form",
             post(
