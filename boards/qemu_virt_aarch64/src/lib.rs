@@ -4,6 +4,7 @@
 //! machine, and each access to a device goes through [`registers::Registers`].
 #![no_std]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 

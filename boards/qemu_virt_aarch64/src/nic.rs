@@ -6,6 +6,9 @@
 //!
 //! No checksum is left to the device: QEMU's user network offers none of it.
 
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use core::ptr::NonNull;
 
@@ -76,7 +79,7 @@ impl core::error::Error for NicError {}
 /// A network interface.
 pub struct Nic<T> {
     transport: T,
-    receive_queue: VirtQueue<Region, QUEUE>,
+    receive_queue: Box<VirtQueue<Region, QUEUE>>,
     receive_buffers: Buffers<BUFFER_BYTES>,
     /// The frame received last, until its buffer is given back.
     current: Option<Current>,
@@ -93,15 +96,14 @@ struct Current {
 
 /// What the device is to send.
 struct Transmit {
-    queue: VirtQueue<Region, QUEUE>,
+    queue: Box<VirtQueue<Region, QUEUE>>,
     buffers: Buffers<BUFFER_BYTES>,
-    /// Buffers that the device does not have: the first `spare` of these.
-    spares: [u16; QUEUE],
-    spare: usize,
+    /// Buffers that the device does not have.
+    spares: Vec<u16>,
     /// Buffer and bytes of it that each token of the queue stands for.
-    under_way: [(u16, usize); QUEUE],
+    under_way: Vec<(u16, u16)>,
     /// For what is lost.
-    scratch: [u8; FRAME_BYTES_MAX],
+    scratch: Vec<u8>,
 }
 
 /// What is wanted of the device's registers when it interrupts.
@@ -158,8 +160,10 @@ impl<T: Transport> Nic<T> {
         if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
             return Err(NicError::Features);
         }
-        let mut queue =
-            |index| VirtQueue::new(&mut transport, index, false, false).map_err(NicError::TooSmall);
+        let mut queue = |index| match VirtQueue::new(&mut transport, index, false, false) {
+            Ok(queue) => Ok(Box::new(queue)),
+            Err(error) => Err(NicError::TooSmall(error)),
+        };
         let (receive_queue, mut transmit_queue) = (queue(RECEIVE)?, queue(TRANSMIT)?);
         // What was sent is looked at when there is something to send.
         transmit_queue.set_dev_notify(false);
@@ -169,10 +173,9 @@ impl<T: Transport> Nic<T> {
         let transmit = Transmit {
             queue: transmit_queue,
             buffers,
-            spares: core::array::from_fn(|index| index as u16),
-            spare: QUEUE,
-            under_way: [(0, 0); QUEUE],
-            scratch: [0; FRAME_BYTES_MAX],
+            spares: (0..QUEUE as u16).collect(),
+            under_way: vec![(0, 0); QUEUE],
+            scratch: vec![0; FRAME_BYTES_MAX],
         };
         transport.set_status(status | DeviceStatus::DRIVER_OK);
         let mut nic = Self { transport, receive_queue, receive_buffers, current: None, transmit };
@@ -238,20 +241,22 @@ impl Transmit {
             // SAFETY: the device only reads it.
             let buffer = unsafe { self.buffers.get(usize::from(index)) };
             // SAFETY: these are the bytes that were given for this token.
-            if unsafe { self.queue.pop_used(token, &[&buffer[..len]], &mut []) }.is_err() {
+            if unsafe { self.queue.pop_used(token, &[&buffer[..usize::from(len)]], &mut []) }
+                .is_err()
+            {
                 return;
             }
-            self.spares[self.spare] = index;
-            self.spare += 1;
+            // There is room: each buffer is here, or under way.
+            self.spares.push(index);
         }
     }
 
     /// Whether there is a buffer for another frame.
     fn has_room(&mut self) -> bool {
-        if self.spare == 0 {
+        if self.spares.is_empty() {
             self.reap();
         }
-        self.spare > 0
+        !self.spares.is_empty()
     }
 }
 
@@ -273,10 +278,10 @@ pub struct Outgoing<'a, T> {
 impl<T: Transport> phy::TxToken for Outgoing<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let transmit = self.transmit;
-        if !transmit.has_room() {
+        transmit.has_room();
+        let Some(&index) = transmit.spares.last() else {
             return f(&mut transmit.scratch[..len]);
-        }
-        let index = transmit.spares[transmit.spare - 1];
+        };
         // SAFETY: the buffer is a spare one, which the device does not have.
         let buffer = unsafe { transmit.buffers.get_mut(usize::from(index)) };
         // Its header stays all zeroes: nothing is left to the device.
@@ -284,8 +289,8 @@ impl<T: Transport> phy::TxToken for Outgoing<'_, T> {
         let bytes = &buffer[..HEADER_BYTES + len];
         // SAFETY: the buffer lives as long as the region, and is not written until `reap` got it back.
         if let Ok(token) = unsafe { transmit.queue.add(&[bytes], &mut []) } {
-            transmit.under_way[usize::from(token)] = (index, bytes.len());
-            transmit.spare -= 1;
+            transmit.under_way[usize::from(token)] = (index, bytes.len() as u16);
+            transmit.spares.pop();
             if transmit.queue.should_notify() {
                 self.transport.notify(TRANSMIT);
             }
