@@ -4,9 +4,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use resh::config;
+use resh::config::{self, Board};
 use resh::diagnostic::Diagnostic;
+use resh::system::overlay::{Source, merge};
 use resh::system::{System, authority};
+
+const DESCRIPTION: &str = include_str!("../../../microkit-system.xml");
 
 const SEED: u64 = 0x5245_5348;
 
@@ -95,7 +98,8 @@ fn mutate(text: &str, random: &mut Random) -> String {
 
 fn demand_useful(text: &str, diagnostics: &[Diagnostic]) {
     assert!(!diagnostics.is_empty());
-    let lines = u32::try_from(text.split('\n').count()).unwrap();
+    let lines = |text: &str| u32::try_from(text.split('\n').count()).unwrap();
+    let lines = lines(text).max(lines(DESCRIPTION));
     for found in diagnostics {
         let mut shown = String::new();
         write!(shown, "{found}").unwrap();
@@ -131,16 +135,31 @@ fn mutations(
 
 #[test]
 fn system_descriptions() {
-    let text = include_str!("../../../microkit-system.xml").to_owned();
-    let (taken, refused) = mutations(&[text], 3_000, |text| match System::parse(text) {
-        Ok(system) => authority::check(&system),
-        Err(diagnostics) => diagnostics,
-    });
+    let (taken, refused) =
+        mutations(&[DESCRIPTION.to_owned()], 3_000, |text| match System::parse(text) {
+            Ok(system) => authority::check(&system),
+            Err(diagnostics) => diagnostics,
+        });
     assert!(taken > 100 && refused > 1_000, "{taken} taken, {refused} refused");
 }
 
+#[test]
+fn additions_of_a_board() {
+    let board = include_str!("../../qemu_virt_aarch64/board.xml").to_owned();
+    let system = Source { file: "microkit-system.xml", text: DESCRIPTION };
+    let (taken, refused) = mutations(&[board], 2_000, |text| {
+        let merged = merge(system, Source { file: "board.xml", text });
+        merged.and_then(|merged| merged.check()).err().unwrap_or_default()
+    });
+    assert!(taken > 100 && refused > 500, "{taken} taken, {refused} refused");
+}
+
 fn check(text: &str) -> Vec<Diagnostic> {
-    match config::check(text, "resh.toml", &|_| None) {
+    check_for(Board::Linux, text)
+}
+
+fn check_for(board: Board, text: &str) -> Vec<Diagnostic> {
+    match config::check_for(board, text, "resh.toml", &|_| None) {
         Ok(checked) => {
             assert_eq!(checked.appliance.validate(), Ok(()), "{text}");
             Vec::new()
@@ -152,6 +171,14 @@ fn check(text: &str) -> Vec<Diagnostic> {
 #[test]
 fn configurations() {
     let example = include_str!("../../../docs/example.toml").to_owned();
+    let (taken, refused) = mutations(&[example], 3_000, check);
+    assert!(taken > 100 && refused > 1_000, "{taken} taken, {refused} refused");
+}
+
+#[test]
+fn configurations_with_guests() {
+    let example = include_str!("../../qemu_virt_aarch64/resh.toml").to_owned();
+    let check = |text: &str| check_for(Board::WithGuests, text);
     let (taken, refused) = mutations(&[example], 3_000, check);
     assert!(taken > 100 && refused > 1_000, "{taken} taken, {refused} refused");
 }
