@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
-use resh::system::System;
+use resh::system::{System, overlay};
 use resh_tests::board::Board;
 use resh_tests::harness::project_root;
 
@@ -127,12 +127,12 @@ fn check(options: &Options) -> Result<Inputs, Failure> {
     let guests = Guests::load(
         &options.appliance(&board),
         &options.guest_command_line,
-        merged.as_ref().map(|(_, system)| system),
+        merged.as_ref().map(|(system, _)| system),
         &mut problems,
     );
     problems.none()?;
     // Whatever is not there has been reported.
-    let (Some(sdk), Some(toolchain), Some((system_xml, system)), Some(guests)) =
+    let (Some(sdk), Some(toolchain), Some((system, system_xml)), Some(guests)) =
         (sdk, toolchain, merged, guests)
     else {
         return Err(Failure::Failed("the image cannot be built".to_owned()));
@@ -141,20 +141,10 @@ fn check(options: &Options) -> Result<Inputs, Failure> {
 }
 
 /// `microkit-system.xml` with the board's additions, which must keep to the rules of authority, too.
-fn merged_system(board: &Board, problems: &mut Problems) -> Option<(String, System)> {
-    let path = project_root().join("microkit-system.xml");
-    let _ = board;
-    match (System::load(&path), fs::read_to_string(&path)) {
-        (Ok(system), Ok(text)) => Some((text, system)),
-        (Err(diagnostics), _) => {
-            problems.all_wrong(diagnostics);
-            None
-        }
-        (_, Err(error)) => {
-            problems.wrong(error);
-            None
-        }
-    }
+fn merged_system(board: &Board, problems: &mut Problems) -> Option<(System, String)> {
+    let merged =
+        overlay::load(&project_root().join("microkit-system.xml"), &board.dir().join("board.xml"));
+    merged.map_err(|diagnostics| problems.all_wrong(diagnostics)).ok()
 }
 
 /// Puts everything into the directory of the image, and has the Microkit tool make one file of it.
