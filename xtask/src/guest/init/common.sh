@@ -158,6 +158,7 @@ config=/etc/resh/server.conf
 if [ "$faults" = 1 ]; then
     config=/etc/resh/faults.conf
     mkfifo /run/faults
+    chmod 666 /run/faults
     watch_faults <>/run/faults &
 fi
 
@@ -177,4 +178,6 @@ until listens; do
 done
 ! listens || echo "resh: serving"
 wait $server
-stop "the web server ended with status $?"
+status=$?
+[ ! -f /run/resh/error.log ] || tail -n 3 /run/resh/error.log
+stop "the web server ended with status $status"
