@@ -136,6 +136,7 @@ pub fn write_between_markers(file: &str, marker: &str, text: &str) -> io::Result
 
 struct Options {
     filters: Vec<String>,
+    except: Option<String>,
     case: Option<String>,
     dir: Option<PathBuf>,
     list: bool,
@@ -144,13 +145,20 @@ struct Options {
 
 impl Options {
     fn from_args() -> Result<Self, String> {
-        let mut options =
-            Options { filters: Vec::new(), case: None, dir: None, list: false, write: false };
+        let mut options = Options {
+            filters: Vec::new(),
+            except: None,
+            case: None,
+            dir: None,
+            list: false,
+            write: false,
+        };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--list" => options.list = true,
                 "--write" => options.write = true,
+                "--except" => options.except = args.next(),
                 "--case" => options.case = args.next(),
                 "--dir" => options.dir = args.next().map(PathBuf::from),
                 text if text.starts_with('-') => return Err(format!("unknown option {text}")),
@@ -166,7 +174,7 @@ pub fn main(cases: &[Case]) -> ExitCode {
     let options = match Options::from_args() {
         Ok(options) => options,
         Err(why) => {
-            eprintln!("{why}\nusage: system-tests [--list] [--write] [part of a name]...");
+            eprintln!("{why}\nusage: system-tests [--list] [--write] [--except PREFIX] [part of a name]...");
             return ExitCode::from(2);
         }
     };
@@ -177,6 +185,9 @@ pub fn main(cases: &[Case]) -> ExitCode {
         .iter()
         .filter(|case| {
             options.filters.is_empty() || options.filters.iter().any(|f| case.name.contains(&**f))
+        })
+        .filter(|case| {
+            options.except.as_ref().is_none_or(|prefix| !case.name.starts_with(&**prefix))
         })
         .collect();
     if options.list {

@@ -8,6 +8,7 @@ pub mod appliance;
 pub mod board;
 pub mod harness;
 pub mod http_check;
+pub mod machine;
 pub mod net;
 pub mod process;
 pub mod rng;

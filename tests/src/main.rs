@@ -1,4 +1,4 @@
-//! `system-tests [--list] [--write] [part of a name]...`: runs the whole-system tests.
+//! `system-tests [--list] [--write] [--except PREFIX] [part of a name]...`: runs the whole-system tests.
 #![forbid(unsafe_code)]
 
 mod bulk;
@@ -10,6 +10,7 @@ mod hostile;
 mod http_table;
 mod isolation;
 mod redis;
+mod sel4;
 mod sessions;
 
 use std::process::ExitCode;
@@ -71,6 +72,12 @@ const CASES: &[Case] = &[
     }),
     minute("hostile.a_hostile_domain", 90, hostile::a_hostile_domain),
     minute("framing.nobody_is_framed", 60, framing::nobody_is_framed),
+    case("sel4.serves", 400, sel4::serves),
+    case("sel4.wrong_guests", 300, sel4::wrong_guests),
+    case("sel4.sick_guests", 400, sel4::sick_guests),
+    case("sel4.hostile_guest", 300, sel4::hostile_guest),
+    case("sel4.faulting_monitor", 300, sel4::faulting_monitor),
+    case("sel4.cost", 300, sel4::cost),
 ];
 
 fn main() -> ExitCode {

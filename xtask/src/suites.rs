@@ -217,7 +217,7 @@ fn linux(options: &Options) -> io::Result<Tally> {
     }
     let mut command = Command::new(release.join("system-tests"));
     command.env("RESH_BIN", release.join("resh")).env("RESH_FAULTS_BIN", faults);
-    command.args(&options.filters);
+    command.args(["--except", "sel4."]).args(&options.filters);
     if options.write {
         command.arg("--write");
     }
@@ -229,7 +229,7 @@ fn linux(options: &Options) -> io::Result<Tally> {
 fn sel4(options: &Options) -> io::Result<Tally> {
     let mut tally = Tally::default();
     let mut build = cargo(&["build", "--release", "--package", "resh-tests"]);
-    if !succeeds(&mut build)? {
+    if !succeeds(build.args(["--package", "instruction-count"]))? {
         tally.count("building", false);
         return Ok(tally);
     }
@@ -239,8 +239,10 @@ fn sel4(options: &Options) -> io::Result<Tally> {
         tally.count("building the image", false);
         return Ok(tally);
     }
-    let mut command = Command::new(target_dir().join("release/system-tests"));
+    let release = target_dir().join("release");
+    let mut command = Command::new(release.join("system-tests"));
     command.env("RESH_XTASK", std::env::current_exe()?);
+    command.env("RESH_INSTRUCTION_COUNT", release.join("libinstruction_count.so"));
     match &options.filters[..] {
         [] => command.arg("sel4."),
         filters => command.args(filters),

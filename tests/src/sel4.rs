@@ -1,0 +1,154 @@
+//! The appliance on seL4, in QEMU: three Linux guests behind the voter.
+//!
+//! A machine takes a while to boot, so a case looks at several things in one.
+
+mod cost;
+mod sick;
+
+use std::time::{Duration, Instant};
+
+use resh_tests::appliance::Watched;
+use resh_tests::ensure;
+use resh_tests::harness::{CaseResult, Context, Halt};
+use resh_tests::machine::{self, Machine, Start};
+use resh_tests::net::{self, End};
+use resh_tests::process::{tree_cpu_ns, wait_until};
+use resh_tests::site::Site;
+use resh_tests::web::{self, Load};
+
+use crate::http_table;
+
+pub(crate) use cost::cost;
+pub(crate) use sick::{faulting_monitor, hostile_guest, sick_guests};
+
+/// From QEMU's start to the first answer that a quorum gave.
+const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// CPU time that QEMU may use while nothing is asked, in percent of a core.
+const IDLE_PERCENT: u64 = 15;
+/// For how long that is looked at.
+const IDLE_TIME: Duration = Duration::from_secs(20);
+/// A guest that was restarted votes again within this time.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
+const LOOK_LIMIT: Duration = Duration::from_secs(20);
+/// The guests, by replica.
+const GUESTS: [&str; 3] = ["nginx", "lighttpd", "apache2"];
+
+/// Arguments of `cargo xtask image` that let tests ask for faults, and give guests their big file.
+const WITH_FAULTS: [&str; 6] = [
+    "--guest-command-line",
+    "0=resh.faults=1 resh.big=16",
+    "--guest-command-line",
+    "1=resh.faults=1 resh.big=16",
+    "--guest-command-line",
+    "2=resh.faults=1 resh.big=16",
+];
+
+/// A machine with the usual guests, which can be asked for faults.
+fn usual(context: &Context) -> CaseResult<Machine> {
+    let image = machine::image(&context.dir, &WITH_FAULTS)?;
+    Machine::serving(&context.dir, &image, &Start::default())
+}
+
+/// Boots, answers in time, shows who votes, answers all of the table of HTTP requests, and idles.
+pub(crate) fn serves(context: &Context) -> CaseResult {
+    let image = machine::image(&context.dir, &WITH_FAULTS)?;
+    let site = Site::of_guests(&context.dir)?;
+    let machine = Machine::start(&context.dir, &image, &Start::default())?;
+    let first = wait_until(FIRST_ANSWER_LIMIT, || {
+        let response = web::get(machine.address(), "/").ok()?;
+        (response.status == 200).then_some(response)
+    });
+    let Some(first) = first else {
+        return Err(Halt::Fail(format!("no answer in time:\n{}", machine.end_of_console())));
+    };
+    let seconds = machine.started.elapsed().as_secs_f64();
+    println!("note: first voted answer {seconds:.1} s after QEMU's start");
+    ensure!(first.body == site.bytes("index.html"), "another page: {first:?}");
+    let status = machine.wait_status(RECOVERY_LIMIT, "all voting", |s| s.all_voting())?;
+    ensure!(status.replica_names() == GUESTS, "other replicas: {:#}", status.0);
+    let text = machine.status_text()?;
+    for (guest, software) in GUESTS.into_iter().zip(["nginx ", "lighttpd ", "Apache "]) {
+        let shown = status.service()["replicas"].to_string() + &status.0["replicas"].to_string();
+        ensure!(
+            shown.contains(software) && shown.contains("Linux "),
+            "nothing about {guest}'s server and kernel: {:#}",
+            status.0
+        );
+        ensure!(text.contains(guest), "`status` does not name {guest}:\n{text}");
+    }
+
+    http_table::check(&machine, &site)?;
+
+    machine.settled()?;
+    std::thread::sleep(Duration::from_secs(2));
+    let (since, before_ns) = (Instant::now(), tree_cpu_ns(machine.pid()));
+    std::thread::sleep(IDLE_TIME);
+    let used_ns = tree_cpu_ns(machine.pid()) - before_ns;
+    let tenths = u128::from(used_ns) * 1000 / since.elapsed().as_nanos();
+    println!("note: idle, QEMU uses {}.{} % of a core", tenths / 10, tenths % 10);
+    ensure!(tenths <= u128::from(IDLE_PERCENT) * 10, "idle, QEMU uses {} % of a core", tenths / 10);
+    Ok(())
+}
+
+/// One wrong guest is outvoted, and reported with its name and where it differed; two release nothing.
+pub(crate) fn wrong_guests(context: &Context) -> CaseResult {
+    let machine = usual(context)?;
+    let site = Site::of_guests(&context.dir)?;
+    let right = |path: &str| -> CaseResult<Vec<u8>> {
+        let (bytes, end) =
+            net::exchange(machine.address(), &web::get_request(path), web::PATIENCE)?;
+        ensure!(end == End::Closed, "{path}: {} bytes, {end:?}", bytes.len());
+        Ok(bytes)
+    };
+    let answer = right("/1k.bin")?;
+    let body = site.bytes("1k.bin");
+    ensure!(answer.ends_with(&body), "another /1k.bin from the right guests");
+    let head_bytes = answer.len() - body.len();
+    for guest in GUESTS {
+        let before = machine.status()?.disputes_total();
+        machine.fault(guest, "corrupt")?;
+        let reported = wait_until(LOOK_LIMIT, || {
+            let bytes = right("/1k.bin").ok()?;
+            let status = machine.status().ok()?;
+            let mut disputes = status.disputes_after(before);
+            let dispute = disputes.find(|d| d["replica_name"] == guest)?.clone();
+            Some((bytes, dispute))
+        });
+        let Some((bytes, dispute)) = reported else {
+            return Err(Halt::Fail(format!("{guest} lied unseen:\n{}", machine.end_of_console())));
+        };
+        ensure!(bytes.ends_with(&body), "a wrong byte came out with {guest} wrong");
+        // `xtask/src/guest/init/common.sh` changes this byte of the file.
+        ensure!(dispute["offset"] == head_bytes + 100, "reported elsewhere: {dispute:#}");
+        for _ in 0..20 {
+            ensure!(right("/1k.bin")?.ends_with(&body), "a wrong byte came out with {guest} wrong");
+        }
+        machine.fault(guest, "restore")?;
+        machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
+    }
+
+    for guest in &GUESTS[..2] {
+        machine.fault(guest, "corrupt")?;
+    }
+    // Until both have.
+    std::thread::sleep(Duration::from_secs(2));
+    for _ in 0..10 {
+        let Ok((bytes, end)) =
+            net::exchange(machine.address(), &web::get_request("/1k.bin"), web::PATIENCE)
+        else {
+            continue;
+        };
+        let sent = bytes.get(head_bytes..).unwrap_or_default();
+        ensure!(end != End::Open, "the client was left waiting");
+        ensure!(body.starts_with(sent), "a wrong byte came out");
+        ensure!(sent.len() <= 100, "a byte came out on which no two agreed");
+    }
+    for guest in &GUESTS[..2] {
+        machine.fault(guest, "restore")?;
+    }
+    machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
+    std::thread::sleep(Duration::from_secs(1));
+    Load::of(machine.address(), "/1k.bin")?.run(50).all_right()?;
+    println!("note: each of 3 wrong guests outvoted and reported; two wrong ones released nothing");
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Guests and monitors that misbehave, one at a time: the service goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use resh_tests::appliance::Watched;
+use resh_tests::ensure;
+use resh_tests::harness::{CaseResult, Context};
+use resh_tests::machine::{self, Machine, Start};
+use resh_tests::site::{Site, sha256};
+use resh_tests::web::{self, Load};
+
+use super::{GUESTS, LOOK_LIMIT, RECOVERY_LIMIT, usual};
+
+const REQUESTS: u64 = 1_000;
+/// How long a fault lasts that ends by itself, and a little more (`xtask/src/guest/init/common.sh`).
+const SICK_TIME: Duration = Duration::from_secs(10);
+
+/// One after the other: a link that is down, a flood, a loop, a crash in the middle of much to do.
+pub(crate) fn sick_guests(context: &Context) -> CaseResult {
+    let machine = usual(context)?;
+    let site = Site::of_guests(&context.dir)?;
+    let load = Load::of(machine.address(), "/1k.bin")?;
+    for (kind, guest) in ["nic", "flood", "loop"].into_iter().zip(GUESTS) {
+        machine.fault(guest, kind)?;
+        let report = load.run_for(SICK_TIME);
+        report.all_right()?;
+        println!(
+            "note: {} requests right with {guest} in `{kind}`, the longest in {:.1} s",
+            report.right,
+            report.longest.as_secs_f64()
+        );
+        machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
+    }
+    crash(&machine, &site)
+}
+
+/// 1,000 requests and 16 MiB at once, while a guest crashes.
+fn crash(machine: &Machine, site: &Site) -> CaseResult {
+    let load = Load::of(machine.address(), "/1k.bin")?;
+    let big = format!("/{}", site.big_name());
+    let sum = sha256(&site.bytes(&site.big_name()));
+    let crashed = AtomicBool::new(false);
+    std::thread::scope(|scope| -> CaseResult {
+        let download = scope.spawn(|| -> CaseResult {
+            let response = web::get(machine.address(), &big)?;
+            ensure!(crashed.load(Ordering::Relaxed), "16 MiB were there before the crash");
+            ensure!(sha256(&response.body) == sum, "16 MiB came with another SHA-256");
+            Ok(())
+        });
+        let crash = scope.spawn(|| -> CaseResult {
+            std::thread::sleep(Duration::from_millis(500));
+            machine.fault(GUESTS[0], "panic")?;
+            crashed.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        let report = load.run(REQUESTS);
+        let all = [crash.join(), download.join()];
+        for result in all {
+            result.unwrap_or_else(|_| Err("a client died".to_owned().into()))?;
+        }
+        report.all_right()
+    })?;
+    println!("note: {REQUESTS} requests and 16 MiB right while {} crashed", GUESTS[0]);
+    machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
+    load.run(50).all_right()
+}
+
+/// A guest whose kernel attacks its monitor: the service goes on, and nobody else is condemned.
+pub(crate) fn hostile_guest(context: &Context) -> CaseResult {
+    let image = machine::image(&context.dir, &["--hostile-guest", "2"])?;
+    let machine = Machine::start(&context.dir, &image, &Start::default())?;
+    honest_ones_vote(&machine)?;
+    let load = Load::of(machine.address(), "/1k.bin")?;
+    let report = load.run_for(Duration::from_secs(20));
+    report.all_right()?;
+    println!("note: {} requests right beside a hostile guest", report.right);
+    let status = machine.status()?;
+    ensure!(status.total("divergences") == 0, "an honest guest differed: {:#}", status.0);
+    honest_ones_vote(&machine)
+}
+
+fn honest_ones_vote(machine: &Machine) -> CaseResult {
+    let two = |status: &resh_tests::appliance::Status| {
+        GUESTS[..2].iter().all(|guest| status.domain(guest)["state"] == "voting")
+    };
+    machine.wait_status(RECOVERY_LIMIT, "both honest guests voting", two).map(drop)
+}
+
+/// A replica's domain whose own program faults: it is out, and nothing else happens.
+pub(crate) fn faulting_monitor(context: &Context) -> CaseResult {
+    let image = machine::image(
+        &context.dir,
+        &["--features", "resh-sel4/faults", "--replace", "gateway_1=faulting_gateway"],
+    )?;
+    let machine = Machine::serving(&context.dir, &image, &Start::default())?;
+    let load = Load::of(machine.address(), "/1k.bin")?;
+    let mut requests = 0;
+    while machine.status()?.domain(GUESTS[1])["state"] == "voting" {
+        ensure!(requests < 2_000, "no fault:\n{}", machine.end_of_console());
+        load.run(50).all_right()?;
+        requests += 50;
+    }
+    machine.wait_console(0, "gateway_1 died", LOOK_LIMIT)?;
+    load.run(500).all_right()?;
+    let status = machine.settled()?;
+    ensure!(status.domain(GUESTS[1])["state"] != "voting", "it votes again: {:#}", status.0);
+    for guest in [GUESTS[0], GUESTS[2]] {
+        ensure!(status.domain(guest)["state"] == "voting", "{guest} is out: {:#}", status.0);
+    }
+    ensure!(status.total("divergences") == 0, "someone differed: {:#}", status.0);
+    println!("note: 500 requests right after a domain died in the midst of {requests}");
+    Ok(())
+}
