@@ -17,6 +17,8 @@ pub enum Exit {
         /// `ESR_EL2`.
         syndrome: u64,
     },
+    /// An `HVC` instruction that the kernel takes for a system call of its own. The return address is at it.
+    Call,
     /// The virtual timer's interrupt.
     Timer,
     /// The guest ended an interrupt: the one in this list register.

@@ -189,6 +189,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
                 return self.memory(address, exit::memory(address, fetch, syndrome));
             }
             Exit::Trap { syndrome } => self.trap(exit::trap(syndrome)),
+            Exit::Call => self.trap(Cause::SecureMonitorCall),
             Exit::Other { label } => self.end(End::Unknown(label)),
         }
         false

@@ -62,7 +62,8 @@ pub(super) fn write(
 
     let psci = tree.begin_node("psci")?;
     strings(&mut tree, "compatible", &["arm,psci-1.0", "arm,psci-0.2"])?;
-    tree.property_string("method", "hvc")?;
+    // seL4 looks whether an `HVC` is one of its system calls first.
+    tree.property_string("method", "smc")?;
     tree.end_node(psci)?;
 
     let timer = tree.begin_node("timer")?;

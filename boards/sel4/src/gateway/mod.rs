@@ -114,6 +114,7 @@ fn exit_of(message: MessageInfo) -> Exit {
             Exit::Memory { address, fetch: is_prefetch, syndrome }
         }
         Fault::VcpuFault { syndrome } => Exit::Trap { syndrome },
+        Fault::UnknownSyscall { .. } => Exit::Call,
         // The kernel reports no other private interrupt (`VPPIEventIRQ`).
         Fault::VppiEvent { .. } => Exit::Timer,
         Fault::VgicMaintenance { index } => {
