@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 
 use heapless::{String, Vec};
-use resh_channel::config::{Name, REPLICAS_MAX, SERVICES_MAX};
+use resh_channel::config::{Name, REPLICAS_MAX, SERVICES_MAX, SOFTWARE_BYTES_MAX};
 use resh_channel::stats::{Condemnation, DISPUTE_BYTES, DisputeKind, MAX_DISPUTES, NetworkStats};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -148,6 +148,10 @@ pub struct ReplicaStatus {
 /// One replica domain, over all services.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainStatus {
+    /// The name of its guest or, where it has none, of replica `i` of the first service that has so many.
+    pub name: Name,
+    /// What runs in its guest, in words. Empty where it has none.
+    pub software: String<SOFTWARE_BYTES_MAX>,
     /// Never [`ReplicaStanding::Suspect`], which goes by service.
     pub state: ReplicaStanding,
     /// Why it is, or was last, condemned.

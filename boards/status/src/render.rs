@@ -87,7 +87,8 @@ fn service(out: &mut impl Write, status: &Status, service: &ServiceStatus) -> fm
     Ok(())
 }
 
-fn state(status: &Status, service: &ServiceStatus) -> impl Display {
+/// What a service does, in words.
+pub fn state(status: &Status, service: &ServiceStatus) -> impl Display {
     Text(move |f: &mut Formatter<'_>| match (service.state, service.stopped_by) {
         (ServiceState::Serving, _) => f.write_str("serving"),
         (ServiceState::Starting, _) => f.write_str("starting"),
@@ -157,6 +158,18 @@ fn domains(out: &mut impl Write, status: &Status) -> fmt::Result {
             domain.condemned,
             size(domain.reply_bytes)
         )?;
+    }
+    guests(out, status)
+}
+
+fn guests(out: &mut impl Write, status: &Status) -> fmt::Result {
+    if status.replicas.iter().all(|domain| domain.software.is_empty()) {
+        return Ok(());
+    }
+    writeln!(out, "\nguests")?;
+    let name = status.replicas.iter().map(|domain| domain.name.len()).max().unwrap_or(0);
+    for (index, domain) in status.replicas.iter().enumerate() {
+        writeln!(out, "  {index}  {:name$}  {}", domain.name, domain.software)?;
     }
     Ok(())
 }
@@ -287,6 +300,7 @@ fn utc(seconds: u32) -> impl Display {
 
 #[cfg(test)]
 mod tests {
+    use resh_channel::config::Guest;
     use resh_channel::stats::{NetworkStats, ReplicaState, VoterStats};
 
     use std::string::{String, ToString};
@@ -329,6 +343,26 @@ mod tests {
                 "no dispute so far",
             ],
         );
+    }
+
+    #[test]
+    fn guests_tell_what_runs_in_them() {
+        let (mut appliance, voter) = (appliance(3), healthy(3));
+        let network = NetworkStats::default();
+        for (name, software) in [("oak", "nginx 1.22.1, Linux 6.1.0"), ("elm", "")] {
+            let software = software.try_into().unwrap();
+            let (name, command_line) = (name.try_into().unwrap(), Default::default());
+            appliance.guests.push(Guest { name, software, command_line }).unwrap();
+        }
+        let seen = Seen {
+            appliance: &appliance,
+            voter: &voter,
+            network: &network,
+            clock_s: THEN_S,
+            uptime_s: 1,
+        };
+        shows(&seen.status(), &["guests", "  0  oak  nginx 1.22.1, Linux 6.1.0", "  1  elm  "]);
+        assert!(!text(&status(3, &healthy(3), 0)).contains("guests"));
     }
 
     #[test]

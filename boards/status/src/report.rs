@@ -49,7 +49,7 @@ impl Seen<'_> {
             sessions_limit: self.appliance.limits.sessions,
             network: self.network.clone(),
             services: services.collect(),
-            replicas: (0..self.domains()).map(|index| domain(&self.replica(index))).collect(),
+            replicas: (0..self.domains()).map(|index| self.domain(index)).collect(),
             disputes_total: self.voter.disputes_total,
             disputes: self.voter.disputes.iter().map(|dispute| self.dispute(dispute)).collect(),
         };
@@ -64,6 +64,26 @@ impl Seen<'_> {
 
     fn replica(&self, index: usize) -> ReplicaStats {
         self.voter.replicas.get(index).cloned().unwrap_or_default()
+    }
+
+    fn domain(&self, index: usize) -> DomainStatus {
+        let stats = self.replica(index);
+        let guest = self.appliance.guests.get(index);
+        let mut replicas = self.appliance.services.iter().filter_map(|s| s.replicas.get(index));
+        let replica = replicas.next().map(|replica| &replica.name);
+        DomainStatus {
+            name: guest.map(|guest| &guest.name).or(replica).cloned().unwrap_or_default(),
+            software: guest.map(|guest| guest.software.clone()).unwrap_or_default(),
+            state: standing(stats.state),
+            reason: stats.reason,
+            generation: stats.generation,
+            condemned: stats.condemned,
+            sessions: stats.sessions,
+            divergences: stats.divergences,
+            evictions: stats.evictions,
+            resets: stats.resets,
+            reply_bytes: stats.reply_bytes,
+        }
     }
 
     fn service(&self, at: usize, service: &config::Service) -> ServiceStatus {
@@ -181,19 +201,5 @@ fn standing(state: ReplicaState) -> ReplicaStanding {
         ReplicaState::Joining => ReplicaStanding::Joining,
         ReplicaState::Voting => ReplicaStanding::Voting,
         ReplicaState::Condemned => ReplicaStanding::Condemned,
-    }
-}
-
-fn domain(stats: &ReplicaStats) -> DomainStatus {
-    DomainStatus {
-        state: standing(stats.state),
-        reason: stats.reason,
-        generation: stats.generation,
-        condemned: stats.condemned,
-        sessions: stats.sessions,
-        divergences: stats.divergences,
-        evictions: stats.evictions,
-        resets: stats.resets,
-        reply_bytes: stats.reply_bytes,
     }
 }
