@@ -96,8 +96,11 @@ pub(crate) fn run<H: Handler>(mut handler: H) -> Result<Infallible, H::Error> {
     loop {
         deadline.set(self::deadline().map_or(NONE, time::ticks_at));
         let before = deadline.before_wait(time::now_ticks());
-        if let Before::Tell(ticks) = before {
-            tell(ticks);
+        match before {
+            Before::Tell(ticks) => tell(ticks),
+            // To answer is to wait: the timer, told so late, ends it at once.
+            Before::Due if answer.is_some() => tell(deadline.tell_at_once(time::now_ticks())),
+            Before::Due | Before::Wait => {}
         }
         let how = match answer.take() {
             _ if !core::mem::replace(&mut is_ready, true) => Fetch::Ready,
