@@ -124,7 +124,7 @@ impl Handler for Domain {
         Ok(())
     }
 
-    /// A replica's domain cannot go on. It stays as it is.
+    /// A replica's domain cannot go on, and never will: it is stopped for good.
     fn fault(
         &mut self,
         child: Child,
@@ -136,6 +136,7 @@ impl Handler for Domain {
         if self.lives.died(replica) {
             self.announce();
         }
+        stop(replica);
         debug_println!("gateway_{replica} died: {fault}");
         Ok(None)
     }

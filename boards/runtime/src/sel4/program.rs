@@ -8,7 +8,7 @@ use crate::Handler;
 
 /// Makes a bin the program of a protection domain.
 ///
-/// ```ignore
+/// ```text
 /// #![cfg_attr(target_os = "none", no_std, no_main)]
 ///
 /// sel4_microkit::program! {
