@@ -41,7 +41,8 @@ fn lines_come_out_as_they_went_in() {
     let mut reader = Reader::new(&memory).unwrap();
     let mut buffer = [0; 64];
     assert_eq!(reader.read(&mut buffer), Read { lost: 0, len: 0 });
-    writeln!(writer, "replica {} is {}", 1, "voting").unwrap();
+    let replica = 1;
+    writeln!(writer, "replica {replica} is voting").unwrap();
     let read = reader.read(&mut buffer);
     assert_eq!((read.lost, &buffer[..read.len]), (0, &b"replica 1 is voting\n"[..]));
     assert_eq!(reader.read(&mut buffer), Read { lost: 0, len: 0 });
