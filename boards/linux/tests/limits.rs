@@ -1,6 +1,7 @@
 //! Holds `docs/limits.md` against the sources, so that what is published is what is built.
 
 use gateway::http1::Profile;
+use guest_vmm::upstream;
 use pd_voter::limits as voter;
 use resh::monitor::{http, server};
 use resh::system;
@@ -64,6 +65,10 @@ fn published_limits_are_those_of_the_sources() {
         ("monitor::RESPONSE_BYTES_MAX", server::RESPONSE_BYTES_MAX as u64),
         ("system::DOMAINS_MAX", system::DOMAINS_MAX as u64),
         ("system::ID_MAX", system::ID_MAX.into()),
+        ("upstream::RECEIVE_BYTES", upstream::RECEIVE_BYTES as u64),
+        ("upstream::SEND_BYTES", upstream::SEND_BYTES as u64),
+        ("upstream::SPARE", upstream::SPARE as u64),
+        ("upstream::LINGER_MS", upstream::LINGER_MS),
     ];
     assert_eq!(published(), built);
 }

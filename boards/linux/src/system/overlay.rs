@@ -136,7 +136,7 @@ fn edits<'a>(xml: &mut Xml<'a>, base: &Document<'_>, additions: &'a Document<'a>
         match (element, found) {
             ("memory_region", Some(region)) => edits.extend(resized(xml, node, region)),
             ("memory_region", None) => {
-                edits.extend(of_kind().last().map(|last| Edit::after(last, node)));
+                edits.extend(of_kind().next_back().map(|last| Edit::after(last, node)));
             }
             (_, Some(host)) => edits.extend(extended(xml, node, host)),
             (_, None) => {
@@ -177,7 +177,7 @@ fn extended<'a>(xml: &mut Xml<'a>, node: Node<'a, 'a>, host: Node<'_, '_>) -> Ve
         "protection_domain" => &["map", "irq", "setvar"],
         _ => &["map"],
     };
-    let Some(last) = host.children().filter(Node::is_element).last() else {
+    let Some(last) = host.children().filter(Node::is_element).next_back() else {
         let hint = "fill it in the system description first";
         xml.report(node, "name", "is empty in the system description", hint);
         return Vec::new();
