@@ -8,3 +8,6 @@ mod logs;
 pub use changes::Changes;
 pub use command::{Command, HELP, Input};
 pub use logs::Log;
+
+/// Bytes of the largest status as JSON, and some.
+pub const JSON_BYTES_MAX: usize = 32 << 10;
