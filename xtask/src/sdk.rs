@@ -111,6 +111,17 @@ impl Sdk {
         }
     }
 
+    /// What tells this SDK from another of the same version: where its tool is, and of when.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(crate) fn identity(&self) -> Result<String, String> {
+        let tool = self.tool();
+        let made = std::fs::metadata(&tool).and_then(|metadata| metadata.modified());
+        let made = made.map_err(|error| format!("{}: {error}", tool.display()))?;
+        Ok(format!("{} {made:?}", tool.display()))
+    }
+
     /// The Microkit tool.
     pub(crate) fn tool(&self) -> PathBuf {
         self.root.join("bin/microkit")

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use resh_tests::harness::project_root;
 
-use crate::aarch64::Toolchain;
+use crate::aarch64::{TARGET, Toolchain};
 use crate::command::{cargo, lines, succeeds, target_dir};
 use crate::image;
 use crate::packages;
@@ -243,6 +244,9 @@ fn sel4(options: &Options) -> io::Result<Tally> {
     let mut command = Command::new(release.join("system-tests"));
     command.env("RESH_XTASK", std::env::current_exe()?);
     command.env("RESH_INSTRUCTION_COUNT", release.join("libinstruction_count.so"));
+    if let Some(kernel) = hostile_kernel()? {
+        command.env("RESH_HOSTILE_GUEST", kernel);
+    }
     match &options.filters[..] {
         [] => command.arg("sel4."),
         filters => command.args(filters),
@@ -252,6 +256,24 @@ fn sel4(options: &Options) -> io::Result<Tally> {
     }
     tally.add(system_tests(&mut command)?);
     Ok(tally)
+}
+
+/// Builds the kernel of the hostile guest, and makes the file of it that boots. None if there is no
+/// compiler for it.
+fn hostile_kernel() -> io::Result<Option<PathBuf>> {
+    let Some(toolchain) = Toolchain::find(&mut Problems::default()) else { return Ok(None) };
+    let package = ["--release", "--quiet", "--package", "hostile-guest"];
+    let mut build = toolchain.cargo(&["build"]);
+    if !succeeds(build.args(package))? {
+        return Err(io::Error::other("the hostile guest does not build"));
+    }
+    let elf = target_dir().join("sel4").join(TARGET).join("release/hostile-guest");
+    let image = target_dir().join("hostile-guest.img");
+    let mut make = cargo(&["run"]);
+    if !succeeds(make.args(package).arg("--").arg(elf).arg(&image))? {
+        return Err(io::Error::other("no image of the hostile guest"));
+    }
+    Ok(Some(image))
 }
 
 /// Runs the program of the whole-system tests, and counts its cases.

@@ -1,7 +1,7 @@
 //! The guests of an image: which kernel and initramfs each virtual machine starts from.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use resh::config::GuestFiles;
 use resh::system::System;
@@ -80,9 +80,10 @@ impl Guests {
         Some(Self { config_bin, images })
     }
 
-    /// Writes the images into `out`, where the system description looks for them. What several guests have in
-    /// common is there once, and read by all: returns the description changed so.
-    pub(super) fn place(&self, mut xml: String, out: &Path) -> Result<String, String> {
+    /// Writes the images into `out`, where the system description looks for them, and returns the files. What
+    /// several guests have in common is there once, and read by all: `xml` is changed so.
+    pub(super) fn place(&self, xml: &mut String, out: &Path) -> Result<Vec<PathBuf>, String> {
+        let mut files = Vec::new();
         for part in ["kernel", "initramfs"] {
             for (index, guest) in self.images.iter().enumerate() {
                 let bytes = bytes_of(guest.as_ref(), part);
@@ -90,13 +91,17 @@ impl Guests {
                 let same = |earlier: &Option<Images>| bytes_of(earlier.as_ref(), part) == bytes;
                 match self.images[..index].iter().position(same) {
                     Some(first) => {
-                        xml = edit::share_region(&xml, &name, &format!("guest_{part}_{first}"))?;
+                        *xml = edit::share_region(xml, &name, &format!("guest_{part}_{first}"))?;
                     }
-                    None => write(&out.join(format!("{name}.bin")), bytes)?,
+                    None => {
+                        let path = out.join(format!("{name}.bin"));
+                        write(&path, bytes)?;
+                        files.push(path);
+                    }
                 }
             }
         }
-        Ok(xml)
+        Ok(files)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask image`: the programs of all domains, the configuration and the guests, in one file that boots.
 
+mod cache;
 mod edit;
 pub(crate) mod elf;
 mod guests;
@@ -18,6 +19,7 @@ use crate::aarch64::{Build, Toolchain};
 use crate::command::target_dir;
 use crate::problems::{Failure, Problems};
 use crate::sdk::{KernelConfig, Sdk};
+use cache::Cache;
 use elf::Program;
 use guests::Guests;
 
@@ -165,7 +167,7 @@ fn assemble(
         let file = format!("{program}.elf");
         xml = edit::replace_program(&xml, domain, &file, |symbol| symbols.contains(symbol))?;
     }
-    xml = inputs.guests.place(xml, &out)?;
+    let placed = inputs.guests.place(&mut xml, &out)?;
     write(&out.join("config.bin"), &inputs.guests.config_bin)?;
     let mut programs = BTreeMap::new();
     for domain in &inputs.system.domains {
@@ -182,18 +184,29 @@ fn assemble(
         programs.insert(domain.name.clone(), path);
     }
     write(&out.join("system.xml"), xml.as_bytes())?;
-    let path = out.join("loader.img");
-    run_tool(options, &inputs.sdk, &out, &path)?;
-    Ok(Image { path, programs })
+    let mut files = placed;
+    files.push(out.join("config.bin"));
+    files.extend(programs.values().cloned());
+    files.sort();
+    files.dedup();
+    let settings =
+        format!("{} {} {}", options.board, options.config.name(), inputs.sdk.identity()?);
+    let cache = Cache::of(&target_dir().join("images/cache"), &settings, &xml, &files)?;
+    if !cache.restore(&out) {
+        run_tool(options, &inputs.sdk, &out)?;
+        cache.keep(&out);
+    }
+    Ok(Image { path: out.join("loader.img"), programs })
 }
 
-fn run_tool(options: &Options, sdk: &Sdk, out: &Path, image: &Path) -> Result<(), String> {
+fn run_tool(options: &Options, sdk: &Sdk, out: &Path) -> Result<(), String> {
+    println!("the Microkit tool makes one file of it; this takes half a minute");
     let mut command = Command::new(sdk.tool());
     command
         .arg(out.join("system.xml"))
         .args(["--board", &options.board, "--config", options.config.name()])
         .arg("--output")
-        .arg(image)
+        .arg(out.join("loader.img"))
         .arg("--report")
         .arg(out.join("report.txt"))
         .arg("--search-path")

@@ -20,7 +20,7 @@ realtime() {
 
 serve() {
     if [ "$faults" = 1 ]; then
-        exec httpd -f -v -p 80 -u www-data -h $site 2>/run/faults
+        exec httpd -f -vv -p 80 -u www-data -h $site 2>/run/faults
     fi
     exec httpd -f -p 80 -u www-data -h $site
 }

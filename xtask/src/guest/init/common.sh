@@ -81,18 +81,24 @@ if [ "$big" -gt 0 ] && [ -f $site/1m.bin ]; then
     rm /run/rest
 fi
 
-# Changes one byte of a file, each guest to another value; the file's time stays.
+# Changes one byte of a file in place, each guest to another value; the file's time stays.
 corrupt() {
+    saved=/run/resh/${1##*/}
     [ -f "$1" ] || return
-    [ -f "/run/resh/${1##*/}" ] || cp -p "$1" "/run/resh/${1##*/}"
-    printf %.1s "$name" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
-    touch -r "/run/resh/${1##*/}" "$1"
+    [ -f "$saved" ] || cp -p "$1" "$saved"
+    {
+        head -c "$2" "$saved"
+        printf %.1s "$name"
+        tail -c +$(($2 + 2)) "$saved"
+    } 1<>"$1"
+    touch -r "$saved" "$1"
 }
 
 restore() {
-    [ -f "/run/resh/${1##*/}" ] || return
-    cat "/run/resh/${1##*/}" 1<>"$1"
-    touch -r "/run/resh/${1##*/}" "$1"
+    saved=/run/resh/${1##*/}
+    [ -f "$saved" ] || return
+    cat "$saved" 1<>"$1"
+    touch -r "$saved" "$1"
 }
 
 # Frames to the gateway as fast as the kernel can, by its packet generator.
