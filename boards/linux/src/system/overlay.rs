@@ -177,7 +177,7 @@ fn extended<'a>(xml: &mut Xml<'a>, node: Node<'a, 'a>, host: Node<'_, '_>) -> Ve
         "protection_domain" => &["map", "irq", "setvar"],
         _ => &["map"],
     };
-    let Some(last) = host.children().filter(Node::is_element).next_back() else {
+    let Some(last) = host.children().rfind(Node::is_element) else {
         let hint = "fill it in the system description first";
         xml.report(node, "name", "is empty in the system description", hint);
         return Vec::new();
