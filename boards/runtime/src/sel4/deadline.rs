@@ -63,13 +63,6 @@ impl Deadline {
         }
         Before::Wait
     }
-
-    /// What to write into the page, and notify the timer of, if one must wait although the deadline has
-    /// passed: the timer ends that wait at once.
-    pub(crate) fn tell_at_once(&mut self, now: u64) -> u64 {
-        self.told = now;
-        now
-    }
 }
 
 #[cfg(test)]

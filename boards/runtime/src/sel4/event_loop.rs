@@ -54,16 +54,25 @@ enum Fetch {
     Ready,
 }
 
+/// The message registers that go in the processor's.
+fn first_registers() -> [u64; 4] {
+    core::array::from_fn(mr)
+}
+
+/// Answers the last call or fault.
+fn reply(message: MessageInfo) {
+    let registers = first_registers();
+    let arguments = Arguments { capability: REPLY, message, registers, ..Arguments::default() };
+    system_call(system_call::SEND, &arguments);
+}
+
 fn fetch(how: &Fetch) -> Answer {
     let mut arguments = Arguments { capability: INPUT, reply: REPLY, ..Arguments::default() };
     let number = match how {
         Fetch::Wait => system_call::RECV,
         Fetch::Poll => system_call::NB_RECV,
         Fetch::Answer(message) => {
-            arguments.message = *message;
-            for (index, register) in arguments.registers.iter_mut().enumerate() {
-                *register = mr(index);
-            }
+            (arguments.message, arguments.registers) = (*message, first_registers());
             system_call::REPLY_RECV
         }
         Fetch::Ready => {
@@ -96,17 +105,19 @@ pub(crate) fn run<H: Handler>(mut handler: H) -> Result<Infallible, H::Error> {
     loop {
         deadline.set(self::deadline().map_or(NONE, time::ticks_at));
         let before = deadline.before_wait(time::now_ticks());
-        match before {
-            Before::Tell(ticks) => tell(ticks),
-            // To answer is to wait: the timer, told so late, ends it at once.
-            Before::Due if answer.is_some() => tell(deadline.tell_at_once(time::now_ticks())),
-            Before::Due | Before::Wait => {}
+        if let Before::Tell(ticks) = before {
+            tell(ticks);
         }
-        let how = match answer.take() {
+        let how = match (answer.take(), before) {
             _ if !core::mem::replace(&mut is_ready, true) => Fetch::Ready,
-            Some(message) => Fetch::Answer(message),
-            None if before == Before::Due => Fetch::Poll,
-            None => Fetch::Wait,
+            (Some(message), Before::Due) => {
+                // To answer and receive at once would be to wait.
+                reply(message);
+                Fetch::Poll
+            }
+            (Some(message), _) => Fetch::Answer(message),
+            (None, Before::Due) => Fetch::Poll,
+            (None, _) => Fetch::Wait,
         };
         let Answer { badge, message, .. } = fetch(&how);
         if badge & FAULT != 0 {
