@@ -2,8 +2,12 @@
 //! apart by address alone.
 
 /// Programs and where they begin. The other programs' addresses are in `boards/sel4/build.rs`.
-const PROGRAMS: [(&str, u64); 3] =
-    [("network", 0x0200_0000), ("monitor", 0x0600_0000), ("timer", 0x0700_0000)];
+const PROGRAMS: [(&str, u64); 4] = [
+    ("network", 0x0200_0000),
+    ("network_selftest", 0x0200_0000),
+    ("monitor", 0x0600_0000),
+    ("timer", 0x0700_0000),
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -10,8 +10,10 @@ extern crate std;
 
 pub mod board;
 pub mod dma;
+pub mod network;
 pub mod nic;
 pub mod pl011;
 pub mod pl031;
 pub mod registers;
+pub mod selftest;
 pub mod timer;

@@ -1,16 +1,14 @@
 //! The network domain: smoltcp on the board's network interface, and the sessions of the clients.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use core::fmt;
-
-use pd_network::domain::{self, InitError};
-use pd_network::smoltcp_stack::{SetupError, SmoltcpStack};
+use pd_network::domain;
+use pd_network::smoltcp_stack::SmoltcpStack;
 use qemu_virt_aarch64::board::NIC;
 use qemu_virt_aarch64::dma;
-use qemu_virt_aarch64::nic::{self, Interrupt, Nic, NicError};
-use resh_channel::config::{Appliance, ConfigError, Network};
+use qemu_virt_aarch64::network::{self, Error};
+use qemu_virt_aarch64::nic::{self, Interrupt, Nic};
 use sel4_microkit::sel4::{Mmio, mmio, now_ticks};
-use sel4_microkit::{ChannelSet, Handler, NotGranted, region, take_region, variable};
+use sel4_microkit::{ChannelSet, Handler, take_region, variable};
 
 sel4_microkit::program! {
     regions: [
@@ -20,38 +18,6 @@ sel4_microkit::program! {
     start: start,
 }
 
-/// Why the domain cannot start.
-enum Error {
-    Region(NotGranted),
-    Config(ConfigError),
-    /// It is made for the sockets of a kernel that there is not.
-    Stack,
-    Dma,
-    Nic(NicError),
-    Setup(SetupError),
-    Domain(InitError),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Region(error) => error.fmt(f),
-            Self::Config(error) => error.fmt(f),
-            Self::Stack => write!(f, "this board needs `stack = \"smoltcp\"` in `[network]`"),
-            Self::Dma => write!(f, "the region `nic_dma` does not begin at a page"),
-            Self::Nic(error) => error.fmt(f),
-            Self::Setup(error) => error.fmt(f),
-            Self::Domain(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<NotGranted> for Error {
-    fn from(error: NotGranted) -> Self {
-        Self::Region(error)
-    }
-}
-
 /// The domain, and the interrupt that wakes it.
 struct Interrupted<H> {
     interrupt: Interrupt<Mmio>,
@@ -59,8 +25,7 @@ struct Interrupted<H> {
 }
 
 fn start() -> Result<impl Handler, Error> {
-    let appliance = Appliance::in_region(region("config")?).map_err(Error::Config)?;
-    let Network::Smoltcp(settings) = &appliance.network else { return Err(Error::Stack) };
+    let (appliance, settings) = network::configuration()?;
     if !dma::give(take_region("nic_dma")?, variable("nic_dma_paddr")?) {
         return Err(Error::Dma);
     }
@@ -71,7 +36,7 @@ fn start() -> Result<impl Handler, Error> {
     let nic = Nic::new(transport).map_err(Error::Nic)?;
     // Initial sequence numbers come from this. There is no better source of chance on this board.
     let seed = now_ticks();
-    let stack = SmoltcpStack::new(nic, settings, &appliance, seed).map_err(Error::Setup)?;
+    let stack = SmoltcpStack::new(nic, &settings, &appliance, seed).map_err(Error::Setup)?;
     let domain = domain::start(stack).map_err(Error::Domain)?;
     Ok(Interrupted { interrupt: Interrupt::new(registers), domain })
 }
