@@ -41,6 +41,7 @@ pub(crate) fn run(device_tree: u64) -> ! {
         End::Off => processor::off(),
         End::Reset => processor::reset(),
         End::Jump => cpu::jump(0x0a10_0000),
+        End::Calls => processor::system_calls(random),
     }
     cpu::keep_for_ever()
 }

@@ -98,7 +98,7 @@ pub(crate) enum Call {
 pub(crate) const CALLS: [Call; 5] = [Call::Hvc0, Call::Hvc1, Call::HvcFfff, Call::Smc0, Call::Smc1];
 
 macro_rules! call {
-    ($text:literal, $function:expr, $arguments:expr) => {{
+    ($text:literal, $function:expr, $arguments:expr, $seventh:expr) => {{
         let [a, b, c] = $arguments;
         let result: u64;
         // SAFETY: the called may change x0 to x17 (SMC calling convention) and no memory of ours.
@@ -106,21 +106,21 @@ macro_rules! call {
             asm!(
                 $text,
                 inout("x0") $function => result, inout("x1") a => _, inout("x2") b => _,
-                inout("x3") c => _, clobber_abi("C"),
+                inout("x3") c => _, inout("x7") $seventh => _, clobber_abi("C"),
             );
         }
         result
     }};
 }
 
-/// Calls the hypervisor, or firmware.
-pub(crate) fn call(how: Call, function: u64, arguments: [u64; 3]) -> u64 {
+/// Calls the hypervisor, or firmware. `seventh` is what seL4 takes for the number of a system call.
+pub(crate) fn call(how: Call, function: u64, arguments: [u64; 3], seventh: u64) -> u64 {
     match how {
-        Call::Hvc0 => call!("hvc #0", function, arguments),
-        Call::Hvc1 => call!("hvc #1", function, arguments),
-        Call::HvcFfff => call!("hvc #0xffff", function, arguments),
-        Call::Smc0 => call!("smc #0", function, arguments),
-        Call::Smc1 => call!("smc #1", function, arguments),
+        Call::Hvc0 => call!("hvc #0", function, arguments, seventh),
+        Call::Hvc1 => call!("hvc #1", function, arguments, seventh),
+        Call::HvcFfff => call!("hvc #0xffff", function, arguments, seventh),
+        Call::Smc0 => call!("smc #0", function, arguments, seventh),
+        Call::Smc1 => call!("smc #1", function, arguments, seventh),
     }
 }
 

@@ -4,7 +4,8 @@
 //! monitor both are, does some thousand misdeeds that a seed decides, and at last keeps the processor for
 //! itself. What it says on the console shows how far it got; what the rest of the system does meanwhile shows
 //! whether the monitor held. The kernel's command line may say
-//! `hostile.seed=<n>`, `hostile.misdeeds=<n>`, `hostile.gic=no` and `hostile.end=loop|off|reset|jump`.
+//! `hostile.seed=<n>`, `hostile.misdeeds=<n>`, `hostile.gic=no` and
+//! `hostile.end=loop|off|reset|jump|calls`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

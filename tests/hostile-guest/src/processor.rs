@@ -9,14 +9,28 @@ const SYSTEM_RESET: u64 = 0x8400_0009;
 const ENDING: [u32; 6] = [0x01, 0x02, 0x08, 0x09, 0x0c, 0x0e];
 const SYSTEM_RESET2: u32 = 0x12;
 
+/// System calls of seL4 (MCS, `seL4_SysNBSend` and `seL4_SysYield`).
+const NON_BLOCKING_SEND: u64 = -6i64 as u64;
+const YIELD: u64 = -11i64 as u64;
+/// The first ones: `seL4_SysCall` to `seL4_SysNBWait`.
+const SYSTEM_CALLS: u64 = 10;
+
+/// Tries all system calls of seL4, blocking ones too. A guest has no capability for any of them.
+pub(crate) fn system_calls(random: &mut Random) {
+    for number in 1..=SYSTEM_CALLS {
+        let arguments = [random.any(), random.any(), random.any()];
+        cpu::call(Call::Hvc0, random.below(512), arguments, number.wrapping_neg());
+    }
+}
+
 /// Switches the machine off.
 pub(crate) fn off() {
-    cpu::call(Call::Hvc0, SYSTEM_OFF, [0; 3]);
+    cpu::call(Call::Hvc0, SYSTEM_OFF, [0; 3], 0);
 }
 
 /// Asks for a reset.
 pub(crate) fn reset() {
-    cpu::call(Call::Hvc0, SYSTEM_RESET, [0; 3]);
+    cpu::call(Call::Hvc0, SYSTEM_RESET, [0; 3], 0);
 }
 
 /// Calls what is not there, or with wrong arguments.
@@ -35,7 +49,15 @@ pub(crate) fn odd_call(random: &mut Random) {
         return;
     }
     let arguments = [random.any(), random.any(), random.any()];
-    cpu::call(how, function, arguments);
+    // System calls of seL4 that block nobody, and numbers that it does not have. Not those of its
+    // debug configuration, in which any guest may stop the system.
+    let seventh = match random.below(4) {
+        0 => 0,
+        1 => random.any() >> 1,
+        2 => NON_BLOCKING_SEND,
+        _ => YIELD,
+    };
+    cpu::call(how, function, arguments, seventh);
 }
 
 /// Accesses a system register that is none of a guest's business.

@@ -14,6 +14,8 @@ pub(crate) enum End {
     Reset,
     /// It goes on where nothing is.
     Jump,
+    /// It tries the kernel's system calls.
+    Calls,
 }
 
 /// What is done.
@@ -49,6 +51,7 @@ impl Settings {
             ("hostile.end=off", End::Off),
             ("hostile.end=reset", End::Reset),
             ("hostile.end=jump", End::Jump),
+            ("hostile.end=calls", End::Calls),
         ] {
             if text.find(word).is_some() {
                 settings.end = end;
