@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
-pub mod memory;
 pub mod machine;
+pub mod memory;
 pub mod upstream;
 pub mod virtio;

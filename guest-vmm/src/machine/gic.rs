@@ -171,6 +171,12 @@ impl Gic {
         self.listed != Set::default() || self.most_urgent().is_some()
     }
 
+    /// As if the guest had enabled `intid`.
+    #[cfg(test)]
+    pub(super) fn enable_for_test(&mut self, intid: u16) {
+        self.enabled.insert(intid);
+    }
+
     /// The guest reads `width_bytes` at `offset` of the distributor.
     #[must_use]
     pub fn read(&self, offset: u64, width_bytes: u8) -> u64 {
