@@ -161,16 +161,16 @@ impl Machine {
         )
     }
 
-    /// What `status` says to a human.
+    /// What `status` says to a human, and what else was printed meanwhile.
     ///
     /// # Errors
     /// If the monitor does not answer.
     pub fn status_text(&self) -> CaseResult<String> {
-        // The table of a JSON status, for the same moment, ends the text.
-        self.ask("status", |answer| {
-            (answer.matches("voting").count() > 0 && answer.ends_with('\n'))
-                .then(|| answer.to_owned())
-        })
+        let before = self.console().len();
+        self.ask("status", |answer| answer.contains("sessions").then_some(()))?;
+        // The rest of it.
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(self.console().get(before..).unwrap_or_default().to_owned())
     }
 
     /// Asks the guests' watchers of their logs for a fault: see `xtask/src/guest/init/common.sh`.
@@ -192,8 +192,8 @@ impl Watched for Machine {
 
     fn status(&self) -> CaseResult<Status> {
         self.ask("status json", |answer| {
-            let lines = answer.lines().filter(|line| line.starts_with('{'));
-            lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).next().map(Status)
+            let mut objects = answer.lines().filter_map(|line| line.get(line.find("{\"")?..));
+            objects.find_map(|text| serde_json::from_str::<Value>(text).ok()).map(Status)
         })
     }
 }
