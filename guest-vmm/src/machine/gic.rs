@@ -270,7 +270,7 @@ impl Gic {
                 }
             }
             // GICD_CPENDSGIRn, GICD_SPENDSGIRn
-            0xf10..0xf20 | 0xf20..0xf30 => {
+            0xf10..0xf30 => {
                 let set = offset >= 0xf20;
                 let first = (offset & 0xf) as u16;
                 for (sgi, _) in (first..16).zip(&bytes[..width]).filter(|(_, byte)| *byte & 1 != 0)
