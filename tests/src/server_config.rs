@@ -76,10 +76,11 @@ pub fn lighttpd(place: Place<'_>, mime_types: impl Display) -> String {
     let user = place.user.map_or(String::new(), |user| {
         format!("server.username = \"{user}\"\nserver.groupname = \"{user}\"\n")
     });
+    // It writes a file seconds later, and to a program at once.
     let faults = place.fault_log.map_or(String::new(), |log| {
         format!(
             "server.modules += ( \"mod_accesslog\" )\naccesslog.format = \"%r\"\n\
-             $HTTP[\"url\"] =~ \"^/fault/\" {{ accesslog.filename = \"{}\" }}\n",
+             $HTTP[\"url\"] =~ \"^/fault/\" {{ accesslog.filename = \"|exec cat >{}\" }}\n",
             log.display()
         )
     });

@@ -16,9 +16,9 @@ const INITRAMFS_LIMIT_BYTES: usize = 40 << 20;
 
 /// A guest, ready to start.
 pub(super) struct Image {
-    name: String,
+    pub(super) name: String,
     software: String,
-    command_line: String,
+    pub(super) command_line: String,
     kernel: Vec<u8>,
     initramfs: Vec<u8>,
     /// Which versions it is made of.

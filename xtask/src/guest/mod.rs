@@ -7,6 +7,7 @@ mod image;
 mod kernel;
 mod recipe;
 mod tree;
+mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Make them again, of the newest packages
     #[arg(long)]
     fresh: bool,
+    /// Boot each in QEMU by itself, without seL4, and ask it for a page
+    #[arg(long)]
+    trial: bool,
     /// Where they go [default: target/guests]
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
@@ -62,7 +66,10 @@ pub(crate) fn guest(options: &Options) -> Result<(), Failure> {
         let inputs = image::inputs(recipe, &site, mirror.as_ref(), options.site.is_none());
         let there = Image::read(&out, recipe.name, &inputs).filter(|_| !options.fresh);
         match there {
-            Some(image) => println!("{}, as it was there", image.shown(&out)),
+            Some(image) => {
+                println!("{}, as it was there", image.shown(&out));
+                try_out(options, &image, &out)?;
+            }
             None => missing.push((recipe, inputs)),
         }
     }
@@ -88,8 +95,13 @@ pub(crate) fn guest(options: &Options) -> Result<(), Failure> {
             .map_err(failed)?;
         image.write(&out).map_err(failed)?;
         println!("{}", image.shown(&out));
+        try_out(options, &image, &out)?;
     }
     Ok(())
+}
+
+fn try_out(options: &Options, image: &Image, out: &Path) -> Result<(), Failure> {
+    if options.trial { trial::trial(&out.join(&image.name), &image.command_line) } else { Ok(()) }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Recipe>, Failure> {

@@ -201,7 +201,7 @@ const BUSYBOX: Recipe = Recipe {
     kernels: &["linux-image-cloud-arm64", "linux-image-arm64"],
     files: &["usr/bin/busybox"],
     links: &[],
-    applets: &["sh", "ip", "nice", "httpd"],
+    applets: &["sh", "ip", "renice", "httpd"],
     init: include_str!("init/busybox.sh"),
     configure: |_, _| Ok(()),
 };

@@ -125,7 +125,11 @@ fault() {
         reboot) echo b >/proc/sysrq-trigger ;;
         poweroff) echo o >/proc/sysrq-trigger ;;
         loop)
+            # What the kernel keeps for others: until Linux 6.11 this, since then that.
             echo -1 >/proc/sys/kernel/sched_rt_runtime_us
+            mount -t debugfs debugfs /sys/kernel/debug
+            fair=/sys/kernel/debug/sched/fair_server/cpu0/runtime
+            [ ! -f $fair ] || echo 0 >$fair
             realtime sh -c 'read -r now _ </proc/uptime
                 end=$((${now%%.*} + 8))
                 while [ ${now%%.*} -lt $end ]; do read -r now _ </proc/uptime; done'
