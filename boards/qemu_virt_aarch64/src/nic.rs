@@ -121,6 +121,11 @@ impl<R: Registers> Interrupt<R> {
         let status = self.0.read(INTERRUPT_STATUS);
         self.0.write(INTERRUPT_ACKNOWLEDGE, status);
     }
+
+    /// Gives the registers back.
+    pub fn into_registers(self) -> R {
+        self.0
+    }
 }
 
 /// The device that has its registers in `window`.
