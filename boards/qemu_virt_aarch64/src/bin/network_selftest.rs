@@ -13,10 +13,8 @@ use qemu_virt_aarch64::selftest::{Client, Fetch, Link, Port};
 use sel4_microkit::{ChannelSet, Handler, deadline, debug_println, now_ms, set_deadline};
 
 sel4_microkit::program! {
-    // Those of the interface are granted to `network` and not used here.
-    regions: [
-        config, n2v_ring, n2v_cursor, v2n_ring, v2n_cursor, window, network_stats, nic_registers, nic_dma,
-    ],
+    regions: [config, n2v_ring, n2v_cursor, v2n_ring, v2n_cursor, window, network_stats],
+    // The system description sets it for the program that this one takes the place of.
     variables: [nic_dma_paddr],
     start: start,
 }

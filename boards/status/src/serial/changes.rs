@@ -42,14 +42,14 @@ impl Changes {
                 return Ok(());
             };
             // That a domain begins another life shows when it is let in.
-            if told.0 == now.0 && (told.1 == now.1 || now.0 == ReplicaStanding::Condemned) {
+            let is_in = matches!(now.0, ReplicaStanding::Joining | ReplicaStanding::Voting);
+            if told.0 == now.0 && (told.1 == now.1 || !is_in) {
                 continue;
             }
             *told = now;
             let standing = render::standing(status, index, domain.state);
             write!(out, "replica {} ({index}): {standing}", domain.name)?;
-            let lives = domain.generation > 1 && domain.state != ReplicaStanding::Condemned;
-            match lives {
+            match domain.generation > 1 && is_in {
                 true => writeln!(out, " (life {})", domain.generation)?,
                 false => writeln!(out)?,
             }
@@ -136,6 +136,9 @@ mod tests {
     fn each_change_is_told_once() {
         let mut changes = Changes::default();
         assert_eq!(told(&mut changes, &VoterStats::default()), "");
+        let mut voter = healthy(3);
+        voter.replicas.iter_mut().for_each(|replica| replica.state = ReplicaState::Absent);
+        assert_eq!(told(&mut changes, &voter), "");
         let mut voter = healthy(3);
         voter.replicas[2].state = ReplicaState::Joining;
         assert_eq!(
