@@ -70,7 +70,7 @@ mod tests {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         // The header of 110 bytes, the name and its NUL are padded to 4 bytes, and so is the content.
         assert_eq!(text.find("a/b\0"), Some(112 + 110));
-        assert_eq!(text.find("xyz\0070701"), Some(112 + 116));
+        assert_eq!(text.find("xyz\x00070701"), Some(112 + 116));
         assert!(text.trim_end_matches('\0').ends_with("TRAILER!!!"));
     }
 
