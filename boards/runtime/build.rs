@@ -33,7 +33,6 @@ const FAULTS: &[&str] = &[
     "CapFault",
     "UnknownSyscall",
     "UserException",
-    "DebugException",
     "Timeout",
     "VMFault",
     "VGICMaintenance",
