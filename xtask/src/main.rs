@@ -27,7 +27,7 @@ usage: cargo xtask <command>
           filters choose the cases of the suite linux
   bench [--write] [--rounds N]
           measure against HAProxy; --write renews docs/measurements.md
-  sizes   count the lines of code of each part
+  sizes   count lines of code, and the bytes of an image that was built
   guest [nginx|lighttpd|apache2|busybox...] [--site DIRECTORY] [--fresh] ...
           make guests of Debian's packages for arm64; --help says more
   image [--board B] [--config release|debug] [--appliance RESH.TOML] ...

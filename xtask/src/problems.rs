@@ -54,6 +54,12 @@ impl Problems {
         self.said.extend(all.into_iter().map(|what| what.to_string()));
     }
 
+    /// Adds what another command found.
+    pub(crate) fn add(&mut self, failure: &Failure) {
+        self.said.push(failure.to_string());
+        self.wrong |= matches!(failure, Failure::Failed(_));
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.said.len()

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 
 use resh_tests::site::sha256;
 
+use super::LOADER;
+
 /// What the tool makes.
-pub(super) const MADE: [&str; 2] = ["loader.img", "report.txt"];
+const MADE: [&str; 2] = [LOADER, "report.txt"];
 /// How many are kept: those used last.
 const KEPT: usize = 6;
 

@@ -26,6 +26,9 @@ use guests::Guests;
 /// The board that is meant if none is named.
 const DEFAULT_BOARD: &str = "qemu_virt_aarch64";
 
+/// The name of the file that boots.
+pub(crate) const LOADER: &str = "loader.img";
+
 /// What goes into an image.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -85,7 +88,8 @@ impl Options {
         self.appliance.clone().unwrap_or_else(|| board.dir().join("resh.toml"))
     }
 
-    fn out(&self) -> PathBuf {
+    /// The directory of the image and what it is made of.
+    pub(crate) fn out(&self) -> PathBuf {
         self.out.clone().unwrap_or_else(|| target_dir().join("images").join(&self.board))
     }
 }
@@ -126,6 +130,9 @@ fn check(options: &Options) -> Result<Inputs, Failure> {
     let sdk = Sdk::find(&options.board, options.config, &mut problems);
     let toolchain = Toolchain::find(&mut problems);
     let merged = merged_system(&board, &mut problems);
+    if problems.len() == 0 && options.appliance.is_none() {
+        make_guests(&mut problems);
+    }
     let guests = Guests::load(
         &options.appliance(&board),
         &options.guest_command_line,
@@ -140,6 +147,13 @@ fn check(options: &Options) -> Result<Inputs, Failure> {
         return Err(Failure::Failed("the image cannot be built".to_owned()));
     };
     Ok(Inputs { board, sdk, toolchain, system_xml, system, guests })
+}
+
+/// Makes the guests that the board's own configuration names, if they are not there.
+fn make_guests(problems: &mut Problems) {
+    if let Err(failure) = crate::guest::guest(&crate::options("cargo xtask guest", &[])) {
+        problems.add(&failure);
+    }
 }
 
 /// `microkit-system.xml` with the board's additions, which must keep to the rules of authority, too.
@@ -196,7 +210,7 @@ fn assemble(
         run_tool(options, &inputs.sdk, &out)?;
         cache.keep(&out);
     }
-    Ok(Image { path: out.join("loader.img"), programs })
+    Ok(Image { path: out.join(LOADER), programs })
 }
 
 fn run_tool(options: &Options, sdk: &Sdk, out: &Path) -> Result<(), String> {
@@ -206,7 +220,7 @@ fn run_tool(options: &Options, sdk: &Sdk, out: &Path) -> Result<(), String> {
         .arg(out.join("system.xml"))
         .args(["--board", &options.board, "--config", options.config.name()])
         .arg("--output")
-        .arg(out.join("loader.img"))
+        .arg(out.join(LOADER))
         .arg("--report")
         .arg(out.join("report.txt"))
         .arg("--search-path")
