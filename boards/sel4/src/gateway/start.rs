@@ -68,9 +68,8 @@ pub fn start() -> Result<impl Handler<Error = Broken>, StartError> {
     let sessions = usize::from(appliance.limits.sessions);
     let settings =
         Settings::of(&appliance, replica, sessions, now_ticks()).map_err(StartError::Address)?;
-    // No device of the machine wants contiguous memory, of which kernels set much aside.
     let command_line = format!(
-        "{} cma=0 resh.address={}/31 resh.gateway={} resh.name={}",
+        "{} resh.address={}/31 resh.gateway={} resh.name={}",
         guest.command_line,
         settings.guest,
         settings.ours(),
