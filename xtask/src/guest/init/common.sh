@@ -70,15 +70,18 @@ network_up || stop "cannot set the address $address/$prefix"
 
 # As many MiB as resh.big says, the same as `Site::put_big` in tests/src/site.rs makes.
 if [ "$big" -gt 0 ] && [ -f $site/1m.bin ]; then
-    tail -c +17 $site/1m.bin >/run/rest
+    mkdir /run/big
+    tail -c +17 $site/1m.bin >/run/big/rest
     number=0
+    set --
     while [ $number -lt "$big" ]; do
-        printf '%015d\n' $number
-        cat /run/rest
+        printf '%015d\n' $number >/run/big/$number
+        set -- "$@" /run/big/$number /run/big/rest
         number=$((number + 1))
-    done >$site/"$big"m.bin
+    done
+    cat "$@" >$site/"$big"m.bin
     touch -r $site/1m.bin $site/"$big"m.bin
-    rm /run/rest
+    rm -r /run/big
 fi
 
 # Changes one byte of a file in place, each guest to another value; the file's time stays.
