@@ -117,7 +117,7 @@ pub struct Machine<'m, V> {
     state: State,
     /// The virtual CPU waits for the answer to an exit.
     at_exit: bool,
-    restarts: u64,
+    outages: u64,
     misbehaviours: u64,
 }
 
@@ -155,7 +155,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
             mac: guest.mac,
             state: State::Preparing(loader),
             at_exit: false,
-            restarts: 0,
+            outages: 0,
             misbehaviours: 0,
         })
     }
@@ -165,9 +165,14 @@ impl<'m, V: Vcpu> Machine<'m, V> {
         self.net.link(self.ram)
     }
 
-    /// How often the guest has begun anew.
-    pub fn restarts(&self) -> u64 {
-        self.restarts
+    /// How often the guest went down: it reset its machine, or ended.
+    pub fn outages(&self) -> u64 {
+        self.outages
+    }
+
+    /// Whether the guest is down for good.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 
     /// Handles an exit of the virtual CPU. True: the guest has work for the other end of its network link.
@@ -272,7 +277,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
     fn restart(&mut self) {
         self.uart.flush(self.print);
         (self.print)(format_args!("the guest restarts"));
-        self.restarts = self.restarts.saturating_add(1);
+        self.outages = self.outages.saturating_add(1);
         self.net = Net::new(self.mac);
         self.state = State::Preparing(Loader::new(false));
     }
@@ -280,6 +285,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
     fn end(&mut self, end: End) {
         self.uart.flush(self.print);
         (self.print)(format_args!("the guest has ended: {end}"));
+        self.outages = self.outages.saturating_add(1);
         self.state = State::Ended;
     }
 

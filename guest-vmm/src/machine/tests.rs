@@ -409,7 +409,7 @@ fn a_guest_that_resets_begins_anew() {
     // In the middle of an interrupt.
     cpu.0.borrow_mut().lists[1] = List::Active { intid: 41 };
     assert!(!call(&mut machine, &cpu, 0x8400_0009));
-    assert_eq!(machine.restarts(), 1);
+    assert_eq!((machine.outages(), machine.has_ended()), (1, false));
     assert!(!cpu.0.borrow().runs);
     start(&mut machine);
     let log = cpu.0.borrow();
@@ -445,6 +445,7 @@ fn a_guest_that_is_off_stays_off() {
         access(&mut machine, &cpu, UART_BASE, Some(u64::from(*byte)));
     }
     assert!(!call(&mut machine, &cpu, 0x8400_0008));
+    assert_eq!((machine.outages(), machine.has_ended()), (1, true));
     assert_eq!(machine.settle(u64::MAX), None);
     assert!(!cpu.0.borrow().runs);
     let printed = PRINTED.take();

@@ -8,6 +8,7 @@ mod cpu;
 mod shared;
 mod start;
 
+use core::cell::Cell;
 use core::fmt;
 
 use gateway::Broken;
@@ -28,20 +29,30 @@ struct Domain<G> {
     machine: SharedMachine,
     tcp: SharedTcp,
     gateway: G,
-    /// Every server of the guest has accepted a connection in this life of the domain.
-    serves: bool,
+    /// Every server of the guest has accepted a connection since the guest began.
+    serves: &'static Cell<bool>,
+    /// They have once, and the gateway runs since.
+    has_joined: bool,
     /// When the gateway is to be called, in milliseconds.
     gateway_at_ms: Option<u64>,
     /// When the machine is.
     machine_at_ms: Option<u64>,
-    /// The guest's restarts that the connections know of.
-    restarts: u64,
+    /// The guest's outages that the connections know of.
+    outages: u64,
 }
 
 /// The first millisecond at which `ticks` have passed.
 fn ms_at(ticks: u64) -> u64 {
     let per_s = ticks_per_s();
     ticks / per_s * 1000 + (ticks % per_s * 1000).div_ceil(per_s)
+}
+
+/// The earlier of two times, either of which may be none.
+fn earlier(a_ms: Option<u64>, b_ms: Option<u64>) -> Option<u64> {
+    match (a_ms, b_ms) {
+        (Some(a_ms), Some(b_ms)) => Some(a_ms.min(b_ms)),
+        (a_ms, b_ms) => a_ms.or(b_ms),
+    }
 }
 
 fn is_due(at_ms: Option<u64>) -> bool {
@@ -51,23 +62,39 @@ fn is_due(at_ms: Option<u64>) -> bool {
 impl<G: Handler<Error = Broken>> Domain<G> {
     /// Does what there is to do at the voter's side and on the network link.
     fn run_gateway(&mut self) -> Result<(), Broken> {
-        let restarts = self.machine.borrow().restarts();
-        if restarts != self.restarts {
-            self.restarts = restarts;
+        let outages = self.machine.borrow().outages();
+        if outages != self.outages {
+            self.outages = outages;
+            self.serves.set(false);
             self.tcp.borrow_mut().guest_restarted();
         }
-        if !self.serves {
-            match self.tcp.borrow_mut().probe(now_ms()) {
-                Serving::NotYet { again_at_ms } => {
-                    self.gateway_at_ms = Some(again_at_ms);
-                    return Ok(());
-                }
-                Serving::Yes => debug_println!("the guest serves after {} ms", now_ms()),
-            }
-            self.serves = true;
+        self.gateway_at_ms = None;
+        if self.has_joined {
+            // It hears first that its connections are gone; while the guest is down it makes no other.
+            self.gateway.notified(ChannelSet::EMPTY)?;
+            self.gateway_at_ms = deadline();
         }
-        self.gateway.notified(ChannelSet::EMPTY)?;
-        self.gateway_at_ms = deadline();
+        if !self.serves.get() && !self.machine.borrow().has_ended() {
+            self.probe()?;
+        }
+        Ok(())
+    }
+
+    /// Finds out whether the guest serves by now.
+    fn probe(&mut self) -> Result<(), Broken> {
+        match self.tcp.borrow_mut().probe(now_ms()) {
+            Serving::NotYet { again_at_ms } => {
+                self.gateway_at_ms = earlier(self.gateway_at_ms, Some(again_at_ms));
+                return Ok(());
+            }
+            Serving::Yes => debug_println!("the guest serves, {} ms after the start", now_ms()),
+        }
+        self.serves.set(true);
+        if !self.has_joined {
+            self.has_joined = true;
+            self.gateway.notified(ChannelSet::EMPTY)?;
+            self.gateway_at_ms = deadline();
+        }
         Ok(())
     }
 
@@ -75,10 +102,7 @@ impl<G: Handler<Error = Broken>> Domain<G> {
     fn settle(&mut self) {
         let at_ticks = self.machine.borrow_mut().settle(now_ticks());
         self.machine_at_ms = at_ticks.map(ms_at);
-        set_deadline(match (self.machine_at_ms, self.gateway_at_ms) {
-            (Some(machine), Some(gateway)) => Some(machine.min(gateway)),
-            (machine, gateway) => machine.or(gateway),
-        });
+        set_deadline(earlier(self.machine_at_ms, self.gateway_at_ms));
     }
 }
 
@@ -97,8 +121,9 @@ impl<G: Handler<Error = Broken>> Handler for Domain<G> {
 
     fn fault(&mut self, _: Child, message: MessageInfo) -> Result<Option<MessageInfo>, Broken> {
         let network = self.machine.borrow_mut().exit(exit_of(message));
+        let is_down = self.machine.borrow().outages() != self.outages;
         // A guest that never stops exiting does not hold up the gateway.
-        if network || is_due(self.gateway_at_ms) {
+        if network || is_down || is_due(self.gateway_at_ms) {
             self.run_gateway()?;
         }
         self.settle();

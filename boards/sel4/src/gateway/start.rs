@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use gateway::Broken;
@@ -91,14 +91,16 @@ pub fn start() -> Result<impl Handler<Error = Broken>, StartError> {
     // They live as long as the domain.
     let machine = &*Box::leak(Box::new(RefCell::new(machine)));
     let tcp = &*Box::leak(Box::new(RefCell::new(Tcp::new(Wire(machine), settings))));
-    let gateway = domain::start_fitted(Connections(tcp)).map_err(StartError::Gateway)?;
+    let serves = &*Box::leak(Box::new(Cell::new(false)));
+    let gateway = domain::start_fitted(Connections { tcp, serves }).map_err(StartError::Gateway)?;
     Ok(Domain {
         machine,
         tcp,
         gateway,
-        serves: false,
+        serves,
+        has_joined: false,
         gateway_at_ms: None,
         machine_at_ms: None,
-        restarts: 0,
+        outages: 0,
     })
 }
