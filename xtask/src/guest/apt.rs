@@ -39,12 +39,14 @@ pub(super) struct Package {
 }
 
 impl Apt {
-    /// Prepares the root `root`. Nothing is downloaded.
+    /// Prepares a root below `out`, one for each mirror. Nothing is downloaded.
     ///
     /// # Errors
     /// If a program is missing or the root cannot be written.
-    pub(super) fn new(root: &Path, mirror: Option<&Mirror>) -> Result<Self, String> {
-        for (program, package) in [("apt-get", "apt"), ("apt-cache", "apt"), ("dpkg-deb", "dpkg")] {
+    pub(super) fn new(out: &Path, mirror: Option<&Mirror>) -> Result<Self, String> {
+        for (program, package) in
+            [("apt-get", "apt"), ("apt-cache", "apt"), ("apt-config", "apt"), ("dpkg-deb", "dpkg")]
+        {
             if find_program(program).is_none() {
                 return Err(format!(
                     "{program} is missing; it is in the package {package} of Debian and its kin (elsewhere, \
@@ -52,7 +54,12 @@ impl Apt {
                 ));
             }
         }
-        let apt = Apt { root: root.to_owned() };
+        let name = match mirror {
+            None => "apt".to_owned(),
+            Some(mirror) => format!("apt-{:.8}", sha256(format!("{mirror:?}").as_bytes())),
+        };
+        let root = out.join(name);
+        let apt = Apt { root: root.clone() };
         for directory in ["lists/partial", "cache/archives/partial", "packages"] {
             let path = root.join(directory);
             fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -9,12 +9,14 @@ mod recipe;
 mod tree;
 mod trial;
 
-use std::fs;
+use std::fmt::Display;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use resh_tests::harness::project_root;
 use resh_tests::site::Site;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::problems::Failure;
 use apt::{Apt, Mirror};
@@ -56,6 +58,7 @@ pub(crate) fn guest(options: &Options) -> Result<(), Failure> {
     let recipes = chosen(&options.names)?;
     let out = options.out.clone().unwrap_or_else(|| project_root().join("target").join("guests"));
     fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let _alone = alone(&out)?;
     let mirror = match (&options.mirror, &options.suite) {
         (Some(url), Some(suite)) => Some(Mirror { url: url.clone(), suite: suite.clone() }),
         _ => None,
@@ -76,7 +79,7 @@ pub(crate) fn guest(options: &Options) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    let apt = Apt::new(&out.join("apt"), mirror.as_ref()).map_err(Failure::Missing)?;
+    let apt = Apt::new(&out, mirror.as_ref()).map_err(Failure::Missing)?;
     let mut is_updated = options.fresh || !apt.has_lists();
     if is_updated {
         apt.update().map_err(Failure::Missing)?;
@@ -98,6 +101,18 @@ pub(crate) fn guest(options: &Options) -> Result<(), Failure> {
         try_out(options, &image, &out)?;
     }
     Ok(())
+}
+
+/// Waits until no other run works in this directory. None begins while the file is open.
+fn alone(out: &Path) -> Result<File, Failure> {
+    let path = out.join(".lock");
+    let failed = |error: &dyn Display| format!("{}: {error}", path.display());
+    let file = File::create(&path).map_err(|error| failed(&error))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        println!("waiting for another run in {}", out.display());
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(&error))?;
+    }
+    Ok(file)
 }
 
 fn try_out(options: &Options, image: &Image, out: &Path) -> Result<(), Failure> {
