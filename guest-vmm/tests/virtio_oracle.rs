@@ -140,8 +140,14 @@ fn odd_address(random: &mut Random) -> u64 {
         3 => RAM_BASE + random.below(RAM_BYTES) as u64,
         4 => u64::MAX - random.below(64) as u64,
         5 => random.next() >> random.below(64),
-        _ => random.pick(&[0, end, u64::MAX & !15, 1 << 63, RAM_BASE << 32 | RAM_BASE]),
+        _ => random.pick(&[0, end, !15, 1 << 63, RAM_BASE << 32 | RAM_BASE]),
     }
+}
+
+/// An index of an entry that is not there, often the first such.
+fn odd_index(size: u16, random: &mut Random) -> u16 {
+    let any = random.next() as u16;
+    random.pick(&[size, size.wrapping_add(1), any])
 }
 
 /// Where the queue is, and whether that is as it should be.
@@ -187,7 +193,7 @@ fn fill(guest: &Guest, layout: &Layout, write: bool, random: &mut Random) {
                 2 => descriptor.flags ^= F_WRITE,
                 3 => descriptor.flags |= F_INDIRECT,
                 4 => descriptor.flags |= random.next() as u16 & !7,
-                _ => descriptor.next = random.next() as u16,
+                _ => descriptor.next = odd_index(size, random),
             }
         }
         if random.below(40) > 0 {
@@ -196,14 +202,14 @@ fn fill(guest: &Guest, layout: &Layout, write: bool, random: &mut Random) {
         guest.describe(layout, index, descriptor);
     }
     let ahead = random.once_in(30);
-    let index = if ahead { random.next() as u16 } else { random.below(next_below + 1) as u16 };
+    let index = if ahead { odd_index(size, random) } else { random.below(next_below + 1) as u16 };
     let ram = guest.ram();
     let _ = ram.write_u16(layout.available, random.below(2) as u16);
     let _ = ram.write_u16(layout.available.wrapping_add(2), index);
     let _ = ram.write_u16(layout.used.wrapping_add(2), 0);
     for slot in 0..u64::from(size) {
         let odd = random.once_in(60);
-        let head = if odd { random.next() as u16 } else { random.below(next_below) as u16 };
+        let head = if odd { odd_index(size, random) } else { random.below(next_below) as u16 };
         let _ = ram.write_u16(layout.available.wrapping_add(4 + 2 * slot), head);
     }
 }
