@@ -326,7 +326,7 @@ fn descriptors_that_change_meanwhile_do_no_harm() {
                 let lengths = (random.next() & 0x0003_0003_0000_07ff) & !(1 << 33);
                 let word = if random.once_in(50) {
                     odd
-                } else if at % 16 == 0 {
+                } else if at.is_multiple_of(16) {
                     good
                 } else {
                     lengths
