@@ -67,7 +67,7 @@ pub(crate) fn serves(context: &Context) -> CaseResult {
     let status = machine.wait_status(RECOVERY_LIMIT, "all voting", |s| s.all_voting())?;
     ensure!(status.replica_names() == GUESTS, "other replicas: {:#}", status.0);
     let text = machine.status_text()?;
-    for (guest, software) in GUESTS.into_iter().zip(["nginx ", "lighttpd ", "Apache "]) {
+    for (guest, software) in GUESTS.into_iter().zip(["nginx ", "lighttpd ", "apache "]) {
         let shown = status.service()["replicas"].to_string() + &status.0["replicas"].to_string();
         ensure!(
             shown.contains(software) && shown.contains("Linux "),
