@@ -48,6 +48,8 @@ pub struct Domain {
     pub period_us: u64,
     /// Whether it runs only on the time of its callers.
     pub passive: bool,
+    /// Whether it may call the firmware (`smc`).
+    pub calls_firmware: bool,
     /// Size of its stack, in bytes.
     pub stack_bytes: u64,
     /// The domain that may stop and restart it.

@@ -122,9 +122,7 @@ fn domain<'a>(
     let child_id = parent.and_then(|parent| child_id(xml, node, &mut system.domains[parent]));
     let (budget_us, period_us) = budget_and_period(xml, node);
     let priority = priority(xml, node);
-    for (flag, default) in [("smc", false), ("fpu", true)] {
-        xml.boolean(node, flag, default);
-    }
+    xml.boolean(node, "fpu", true);
     if xml.number(node, "cpu").is_some_and(|cpu| cpu > u64::from(u8::MAX)) {
         xml.report(node, "cpu", "no board has so many cores", "use 0, or leave it out");
     }
@@ -142,6 +140,7 @@ fn domain<'a>(
         budget_us,
         period_us,
         passive: xml.boolean(node, "passive", false),
+        calls_firmware: xml.boolean(node, "smc", false),
         stack_bytes: stack_bytes.min(STACK_BYTES_MAX),
         parent,
         child_id,

@@ -1,8 +1,8 @@
 //! Devices: in the description itself, and on a board.
 
-use crate::added;
 use crate::board;
 use crate::description::{DESCRIPTION, findings};
+use crate::{added, changed};
 
 #[test]
 fn device_in_the_description_that_nobody_is_known_to_drive() {
@@ -110,5 +110,16 @@ fn guest_executes_a_device() {
         "vaddr=\"0x08010000\" perms=\"rwx\"",
         "<map perms>",
         &["guest \"guest_0\" has the rights \"rwx\" to \"gicv\""],
+    );
+}
+
+#[test]
+fn gateway_calls_the_firmware() {
+    changed(
+        "gateway_0",
+        "priority=\"100\"",
+        "priority=\"100\" smc=\"true\"",
+        "<protection_domain smc>",
+        &["\"gateway_0\" may call the firmware", "remove it"],
     );
 }

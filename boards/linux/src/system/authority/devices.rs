@@ -50,6 +50,11 @@ pub(super) fn check(system: &System, findings: &mut Findings<'_>) {
                 findings.add(set.position, "<setvar region_paddr>", problem, hint);
             }
         }
+        if domain.calls_firmware {
+            let problem = format!("{:?} may call the firmware", domain.name);
+            let hint = "remove it: that can switch off or restart the machine, and nobody needs it";
+            findings.add(domain.position, "<protection_domain smc>", problem, hint);
+        }
         let drives = DRIVERS.iter().any(|(_, driver)| *driver == domain.name);
         for irq in domain.irqs.iter().filter(|_| !drives) {
             let problem = format!("{:?} has an interrupt", domain.name);

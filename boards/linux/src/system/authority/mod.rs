@@ -11,7 +11,8 @@
 //!    filled from a file: the configuration and the guests' images.
 //! 4. A virtual machine is in a replica's domain, `guest_<i>` in `gateway_<i>`, and sees its memory
 //!    `guest_ram_<i>` and the interrupt controller's virtual interface, `gicv`; only there may memory be executed.
-//! 5. Devices are with the domain that drives them, and so are interrupts; only `network` does DMA.
+//! 5. Devices are with the domain that drives them, and so are interrupts; only `network` does DMA. Nobody
+//!    calls the firmware.
 //! 6. However the replicas' domains and guests spin, everyone else gets to run.
 //!
 //! So there is no path from a replica's domain or its guest to the network interface, to the memory of
