@@ -10,7 +10,7 @@ use resh_tests::board::{Board, Boot, Console};
 use resh_tests::harness::Halt;
 
 use crate::image;
-use crate::problems::Failure;
+use crate::problems::{Failure, Problems};
 
 /// How an image is booted.
 #[derive(Args, Clone, Debug)]
@@ -37,41 +37,36 @@ pub(crate) struct Options {
 /// Whatever is missing, or failed; if all goes well it does not return.
 pub(crate) fn qemu(options: &Options) -> Result<bool, Failure> {
     let board = Board::load(&options.build.board).map_err(|error| error.to_string())?;
-    let services = services(options, &board)?;
-    let mut forward = Vec::new();
-    for (index, (_, address)) in services.iter().enumerate() {
-        let port = u16::try_from(index).ok().and_then(|index| options.port.checked_add(index));
-        let port =
-            port.ok_or_else(|| "there is no port after 65535; choose a lower --port".to_owned())?;
-        // It is closed again at once, for QEMU to have.
-        TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
-            format!("port {port} of 127.0.0.1 cannot be had: {error}; choose another with --port")
-        })?;
-        forward.push((port, *address));
-    }
+    let mut problems = Problems::default();
+    let services = services(options, &board, &mut problems);
+    let forward = forward(options.port, &services, &mut problems);
     let mut boot = Boot {
-        image: options.image.as_deref().unwrap_or("loader.img".as_ref()),
+        image: "loader.img".as_ref(),
         console: Console::Terminal,
         forward,
         icount: options.icount,
         extra: &options.extra,
     };
     // Before an image is built for nothing.
-    start(&board, &boot)?;
-    let built;
-    match &options.image {
-        Some(path) if !path.is_file() => {
-            return Err(Failure::Missing(format!(
-                "there is no file {}; leave --image out to build one",
-                path.display()
-            )));
-        }
-        Some(_) => {}
-        None => {
-            built = image::image(&options.build)?;
-            boot.image = &built.path;
-        }
+    if let Err(failure) = start(&board, &boot) {
+        problems.add(&failure);
     }
+    let built;
+    boot.image = match &options.image {
+        Some(path) => {
+            if !path.is_file() {
+                let what = format!("there is no file {}", path.display());
+                problems.missing(what, "leave --image out to build one");
+            }
+            problems.none()?;
+            path
+        }
+        None => {
+            let inputs = image::check(&options.build, &mut problems);
+            built = image::build(&options.build, inputs, &problems)?;
+            &built.path
+        }
+    };
     let mut command = start(&board, &boot)?;
     println!();
     for ((name, _), (port, _)) in services.iter().zip(&boot.forward) {
@@ -89,11 +84,64 @@ fn start(board: &Board, boot: &Boot<'_>) -> Result<Command, Failure> {
 }
 
 /// Names and addresses of the services in the appliance's configuration.
-fn services(options: &Options, board: &Board) -> Result<Vec<(String, SocketAddr)>, String> {
-    let checked =
-        resh::config::load_with_guests(&options.build.appliance(board)).map_err(|diagnostics| {
-            diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-        })?;
-    let services = &checked.appliance.services;
-    Ok(services.iter().map(|service| (service.name.to_string(), service.listen)).collect())
+fn services(
+    options: &Options,
+    board: &Board,
+    problems: &mut Problems,
+) -> Vec<(String, SocketAddr)> {
+    match resh::config::load_with_guests(&options.build.appliance(board)) {
+        Ok(checked) => {
+            let services = checked.appliance.services.iter();
+            services.map(|service| (service.name.to_string(), service.listen)).collect()
+        }
+        Err(diagnostics) => {
+            // Else they are found again when the image is checked.
+            if options.image.is_some() {
+                problems.all_wrong(diagnostics);
+            }
+            Vec::new()
+        }
+    }
+}
+
+/// Ports of this machine for the services, from `first` on.
+fn forward(
+    first: u16,
+    services: &[(String, SocketAddr)],
+    problems: &mut Problems,
+) -> Vec<(u16, SocketAddr)> {
+    let ports = (first..=u16::MAX).zip(services).map(|(port, (_, address))| (port, *address));
+    let ports: Vec<_> = ports.collect();
+    for (port, _) in &ports {
+        // It is closed again at once, for QEMU to have.
+        if let Err(error) = TcpListener::bind(("127.0.0.1", *port)) {
+            problems.wrong(format!(
+                "port {port} of 127.0.0.1 cannot be had: {error}; choose another with --port"
+            ));
+        }
+    }
+    if ports.len() < services.len() {
+        problems.wrong("there is no port after 65535; choose a lower --port");
+    }
+    ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_service_gets_a_port_that_is_free() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = taken.local_addr().expect("an address").port();
+        let address = SocketAddr::from(([10, 0, 2, 15], 80));
+        let services = [("web".to_owned(), address)];
+        let mut problems = Problems::default();
+        assert_eq!(forward(port, &services, &mut problems), [(port, address)]);
+        assert!(problems.to_string().contains("--port"), "{problems}");
+        let both = [services[0].clone(), services[0].clone()];
+        let mut problems = Problems::default();
+        assert_eq!(forward(65_535, &both, &mut problems).len(), 1);
+        assert!(problems.to_string().contains("no port after 65535"), "{problems}");
+    }
 }

@@ -95,7 +95,7 @@ impl Options {
 }
 
 /// Everything an image is made from, checked.
-struct Inputs {
+pub(crate) struct Inputs {
     board: Board,
     sdk: Sdk,
     toolchain: Toolchain,
@@ -110,7 +110,23 @@ struct Inputs {
 /// # Errors
 /// Everything that is missing or wrong, before anything is built; or what failed.
 pub(crate) fn image(options: &Options) -> Result<Image, Failure> {
-    let inputs = check(options)?;
+    let mut problems = Problems::default();
+    let inputs = check(options, &mut problems);
+    build(options, inputs, &problems)
+}
+
+/// Builds the image of what was checked, unless something is missing or wrong.
+///
+/// # Errors
+/// What is missing or wrong, or what failed.
+pub(crate) fn build(
+    options: &Options,
+    inputs: Option<Inputs>,
+    problems: &Problems,
+) -> Result<Image, Failure> {
+    problems.none()?;
+    // Whatever is not there has been reported.
+    let inputs = inputs.ok_or_else(|| "the image cannot be built".to_owned())?;
     let build = Build {
         packages: &inputs.board.packages,
         features: &options.features,
@@ -123,30 +139,23 @@ pub(crate) fn image(options: &Options) -> Result<Image, Failure> {
     Ok(image)
 }
 
-/// Looks at everything that is needed, and says all that is missing at once.
-fn check(options: &Options) -> Result<Inputs, Failure> {
-    let board = Board::load(&options.board).map_err(|error| error.to_string())?;
-    let mut problems = Problems::default();
-    let sdk = Sdk::find(&options.board, options.config, &mut problems);
-    let toolchain = Toolchain::find(&mut problems);
-    let merged = merged_system(&board, &mut problems);
+/// Looks at everything that is needed, and says in `problems` all that is missing.
+pub(crate) fn check(options: &Options, problems: &mut Problems) -> Option<Inputs> {
+    let board = Board::load(&options.board).map_err(|error| problems.wrong(error)).ok()?;
+    let sdk = Sdk::find(&options.board, options.config, problems);
+    let toolchain = Toolchain::find(problems);
+    let merged = merged_system(&board, problems);
     if problems.len() == 0 && options.appliance.is_none() {
-        make_guests(&mut problems);
+        make_guests(problems);
     }
     let guests = Guests::load(
         &options.appliance(&board),
         &options.guest_command_line,
         merged.as_ref().map(|(system, _)| system),
-        &mut problems,
+        problems,
     );
-    problems.none()?;
-    // Whatever is not there has been reported.
-    let (Some(sdk), Some(toolchain), Some((system, system_xml)), Some(guests)) =
-        (sdk, toolchain, merged, guests)
-    else {
-        return Err(Failure::Failed("the image cannot be built".to_owned()));
-    };
-    Ok(Inputs { board, sdk, toolchain, system_xml, system, guests })
+    let (system, system_xml) = merged?;
+    Some(Inputs { board, sdk: sdk?, toolchain: toolchain?, system_xml, system, guests: guests? })
 }
 
 /// Makes the guests that the board's own configuration names, if they are not there.
