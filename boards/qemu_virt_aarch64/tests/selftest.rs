@@ -140,7 +140,7 @@ fn everything_is_fetched_and_hashed() {
     // `printf '/a%.0s' $(seq 3000) | sha256sum`
     assert_eq!(
         told[0].to_string(),
-        "GET /a: 1 of 1 right, 6000 bytes, sha256 \
+        "GET /a: 1 of 1 right in 0 ms, 6000 bytes, sha256 \
          a6209a1fb656371461d8b548fc7c49d1af5059a8099b7e3865e3dd3fa37ee5e5"
     );
     assert_eq!(run(&[]), (told, took_ms), "another time it is the same");

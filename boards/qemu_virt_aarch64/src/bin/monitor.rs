@@ -13,7 +13,7 @@ use qemu_virt_aarch64::board::UART;
 use qemu_virt_aarch64::pl011::Uart;
 use resh_channel::config::{Appliance, ConfigError};
 use resh_channel::log::Reader;
-use resh_channel::memory::{WORD_BYTES, Words};
+use resh_channel::memory::{Ordering, WORD_BYTES, Words};
 use resh_channel::snapshot;
 use resh_channel::stats::{NetworkStats, VoterStats};
 use resh_status::model::Status;
@@ -68,18 +68,29 @@ impl From<NotGranted> for Error {
 /// A published value, as it last could be read.
 struct Published<T> {
     region: &'static Words,
+    /// The number of that publication (`resh_channel::snapshot`).
+    number: u64,
     scratch: Vec<u8>,
     last: Box<T>,
 }
 
 impl<T: Default + serde::de::DeserializeOwned> Published<T> {
     fn new(region: &'static Words) -> Self {
-        Self { region, scratch: vec![0; region.len() * WORD_BYTES], last: Box::default() }
+        let scratch = vec![0; region.len() * WORD_BYTES];
+        Self { region, number: 0, scratch, last: Box::default() }
+    }
+
+    /// Whether there is another than was read last.
+    fn is_new(&self) -> bool {
+        self.region[0].load(Ordering::Relaxed) != self.number
     }
 
     fn read(&mut self) -> &T {
+        let number = self.region[0].load(Ordering::Relaxed);
         if let Ok(value) = snapshot::read(self.region, &mut self.scratch) {
             *self.last = value;
+            // If it was published meanwhile, it is read once more.
+            self.number = number;
         }
         &self.last
     }
@@ -156,12 +167,14 @@ impl Monitor {
 
     /// Shows what is new.
     fn look(&mut self) -> fmt::Result {
-        let status = self.status();
+        let status = self.voter.is_new().then(|| self.status());
         let mut out = Between { uart: &mut self.uart, input: &self.input, hidden: false };
         for log in &mut self.logs {
             log.write(&mut out)?;
         }
-        self.changes.write(&mut out, &status)?;
+        if let Some(status) = &status {
+            self.changes.write(&mut out, status)?;
+        }
         out.end()
     }
 

@@ -47,6 +47,8 @@ pub enum Progress {
         right: u32,
         /// Bytes of the first body.
         bytes: u64,
+        /// How long it took, in milliseconds.
+        took_ms: u64,
         /// SHA-256 of the first body.
         sha256: [u8; 32],
     },
@@ -57,8 +59,9 @@ pub enum Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Done { fetch: Fetch { path, requests }, right, bytes, sha256 } => {
-                write!(f, "GET {path}: {right} of {requests} right, {bytes} bytes, sha256 ")?;
+            Self::Done { fetch: Fetch { path, requests }, right, bytes, took_ms, sha256 } => {
+                write!(f, "GET {path}: {right} of {requests} right in {took_ms} ms, ")?;
+                write!(f, "{bytes} bytes, sha256 ")?;
                 sha256.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
             Self::Finished => write!(f, "finished"),
@@ -156,8 +159,9 @@ pub struct Client<D> {
     state: State,
     response: Response,
     plan: &'static [Fetch],
-    /// Which of the plan, how many of it were answered, and how many rightly.
+    /// Which of the plan, when that began, how many of it were answered, and how many rightly.
     at: usize,
+    began_ms: u64,
     answered: u32,
     right: u32,
     first: Option<(u64, [u8; 32])>,
@@ -195,6 +199,7 @@ impl<D: Device> Client<D> {
             response: Response::new(),
             plan,
             at: 0,
+            began_ms: 0,
             answered: 0,
             right: 0,
             first: None,
@@ -286,11 +291,11 @@ impl<D: Device> Client<D> {
         let (first_bytes, first) = *self.first.get_or_insert((bytes, sha256));
         self.right += u32::from((bytes, sha256) == (first_bytes, first));
         self.state = State::Asking { until_ms: now_ms + PATIENCE_MS };
-        self.count(fetch)
+        self.count(fetch, now_ms)
     }
 
     /// One more was answered, or not.
-    fn count(&mut self, fetch: Fetch) -> ControlFlow<Option<Progress>> {
+    fn count(&mut self, fetch: Fetch, now_ms: u64) -> ControlFlow<Option<Progress>> {
         self.answered += 1;
         if self.answered < fetch.requests {
             return ControlFlow::Continue(());
@@ -299,7 +304,8 @@ impl<D: Device> Client<D> {
         let right = core::mem::take(&mut self.right);
         self.at += 1;
         self.answered = 0;
-        ControlFlow::Break(Some(Progress::Done { fetch, right, bytes, sha256 }))
+        let took_ms = now_ms - core::mem::replace(&mut self.began_ms, now_ms);
+        ControlFlow::Break(Some(Progress::Done { fetch, right, bytes, took_ms, sha256 }))
     }
 
     /// No response, or a wrong one: the connection is given up. That counts, but for the very first, which
@@ -308,7 +314,7 @@ impl<D: Device> Client<D> {
         self.sockets.get_mut::<tcp::Socket<'_>>(self.handle).abort();
         self.state = State::Idle { until_ms: now_ms + RETRY_MS };
         match self.plan.get(self.at) {
-            Some(&fetch) if self.at > 0 || self.answered > 0 => self.count(fetch),
+            Some(&fetch) if self.at > 0 || self.answered > 0 => self.count(fetch, now_ms),
             _ => ControlFlow::Break(None),
         }
     }
