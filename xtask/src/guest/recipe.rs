@@ -102,15 +102,7 @@ const LIGHTTPD: Recipe = Recipe {
         "klibc-utils",
         "util-linux",
     ],
-    without: &[
-        "libpam",
-        "libcap-ng",
-        "libsystemd",
-        "libsmartcols",
-        "libtinfo",
-        "libudev",
-        "libssl",
-    ],
+    without: &["libpam", "libcap-ng", "libsystemd", "libsmartcols", "libtinfo", "libudev"],
     kernels: &["linux-image-6.12-cloud-arm64", "linux-image-cloud-arm64"],
     files: &[
         "usr/bin/dash",
