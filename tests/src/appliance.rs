@@ -249,6 +249,11 @@ pub trait Watched {
     /// If it says nothing.
     fn status(&self) -> CaseResult<Status>;
 
+    /// Time between two looks at the status.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// The status once no session is left, so that every replica has had its say.
     ///
     /// # Errors
@@ -274,6 +279,9 @@ pub trait Watched {
             let status = self.status().ok()?;
             let holds = wanted(&status);
             last = Some(status);
+            if !holds {
+                std::thread::sleep(self.pause());
+            }
             holds.then(|| last.take()).flatten()
         });
         found.ok_or_else(|| match last {

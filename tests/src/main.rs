@@ -72,12 +72,12 @@ const CASES: &[Case] = &[
     }),
     minute("hostile.a_hostile_domain", 90, hostile::a_hostile_domain),
     minute("framing.nobody_is_framed", 60, framing::nobody_is_framed),
-    case("sel4.serves", 400, sel4::serves),
-    case("sel4.wrong_guests", 300, sel4::wrong_guests),
-    case("sel4.sick_guests", 400, sel4::sick_guests),
-    case("sel4.hostile_guest", 300, sel4::hostile_guest),
-    case("sel4.faulting_monitor", 300, sel4::faulting_monitor),
-    case("sel4.cost", 300, sel4::cost),
+    case("sel4.serves", 500, sel4::serves),
+    case("sel4.wrong_guests", 450, sel4::wrong_guests),
+    case("sel4.sick_guests", 550, sel4::sick_guests),
+    case("sel4.hostile_guest", 450, sel4::hostile_guest),
+    case("sel4.faulting_monitor", 450, sel4::faulting_monitor),
+    case("sel4.cost", 450, sel4::cost),
 ];
 
 fn main() -> ExitCode {
