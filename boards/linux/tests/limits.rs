@@ -6,6 +6,7 @@ use pd_voter::limits as voter;
 use resh::monitor::{http, server};
 use resh::system;
 use resh_channel::{config, message, stats, window};
+use resh_status::{report, serial};
 
 const PUBLISHED: &str = include_str!("../../../docs/limits.md");
 
@@ -57,12 +58,16 @@ fn published_limits_are_those_of_the_sources() {
         ("stats::DISPUTE_BYTES", stats::DISPUTE_BYTES as u64),
         ("voter::STATS_MS", voter::STATS_MS),
         ("voter::STATS_URGENT_MS", voter::STATS_URGENT_MS),
-        ("monitor::RECENT_S", resh_status::report::RECENT_S.into()),
+        ("monitor::RECENT_S", report::RECENT_S.into()),
         ("monitor::LOCAL_CONNECTIONS", server::LOCAL_CONNECTIONS as u64),
         ("monitor::REMOTE_CONNECTIONS", server::REMOTE_CONNECTIONS as u64),
         ("monitor::CONNECTION_MS", server::CONNECTION_MS),
         ("monitor::HEAD_BYTES_MAX", http::HEAD_BYTES_MAX as u64),
         ("monitor::RESPONSE_BYTES_MAX", server::RESPONSE_BYTES_MAX as u64),
+        ("serial::LOOK_MS", serial::LOOK_MS),
+        ("serial::TURN_BYTES", serial::TURN_BYTES as u64),
+        ("serial::LINE_BYTES_MAX", serial::LINE_BYTES_MAX as u64),
+        ("serial::DISPUTES_AT_ONCE", serial::DISPUTES_AT_ONCE as u64),
         ("system::DOMAINS_MAX", system::DOMAINS_MAX as u64),
         ("system::ID_MAX", system::ID_MAX.into()),
         ("upstream::RECEIVE_BYTES", upstream::RECEIVE_BYTES as u64),

@@ -19,7 +19,7 @@ use resh_channel::stats::{NetworkStats, VoterStats};
 use resh_status::model::Status;
 use resh_status::render;
 use resh_status::report::Seen;
-use resh_status::serial::{Changes, Command, HELP, Input, JSON_BYTES_MAX, Log};
+use resh_status::serial::{Changes, Command, HELP, Input, JSON_BYTES_MAX, LOOK_MS, Log};
 use sel4_microkit::sel4::{Mmio, mmio};
 use sel4_microkit::{ChannelSet, Handler, NotGranted, clock_s, now_ms, region, set_deadline};
 
@@ -41,8 +41,6 @@ const LOGS: [(&str, &str); 7] = [
     ("gateway_1", "log_gateway_1"),
     ("gateway_2", "log_gateway_2"),
 ];
-/// Time between two looks at what the others print and publish, in milliseconds.
-const LOOK_MS: u64 = 100;
 
 /// Why the monitor cannot start.
 enum Error {

@@ -10,7 +10,7 @@ use crate::model::{DisputeStatus, ReplicaStanding, ServiceState, Shown, Status};
 use crate::render;
 
 /// Disputes told at once. The others are counted: a client that makes many is not to fill the line.
-const DISPUTES_AT_ONCE: usize = 4;
+pub const DISPUTES_AT_ONCE: usize = 4;
 /// Bytes shown of each side of a dispute; the status shows more.
 const SIDE_BYTES: usize = 24;
 

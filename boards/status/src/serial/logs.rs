@@ -6,10 +6,10 @@ use heapless::Vec;
 use resh_channel::log::Reader;
 
 /// Bytes of a line, at most. A longer one is broken.
-const LINE_BYTES_MAX: usize = 512;
+pub const LINE_BYTES_MAX: usize = 512;
 /// Bytes taken at once. A domain that prints more than this each time loses what its page cannot hold: it
 /// is not to keep the others from theirs, or the processor from the guests.
-const TURN_BYTES: usize = 2048;
+pub const TURN_BYTES: usize = 2048;
 
 /// The log of one domain.
 pub struct Log<'m> {
