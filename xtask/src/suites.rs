@@ -167,25 +167,30 @@ fn unit(_: &Options) -> io::Result<Tally> {
 
 /// The programs of the domains, linted and built for seL4, which takes a compiler but no SDK.
 fn programs_for_sel4(tally: &mut Tally, has_clippy: bool) -> io::Result<()> {
+    const BUILD: &str = "programs for seL4";
+    const LINTS: &str = "lints of the programs for seL4";
     let mut problems = Problems::default();
-    let toolchain = Toolchain::find(&mut problems);
-    let packages = image::packages().map_err(io::Error::other)?;
-    let mut run = |what: &str, command: &str, trailing: &[&str]| -> io::Result<()> {
-        let Some(toolchain) = &toolchain else {
-            tally.skip(what, &problems.to_string());
-            return Ok(());
-        };
-        let mut command = toolchain.cargo(&[command, "--release", "--quiet"]);
-        for package in &packages {
-            command.args(["--package", package]);
-        }
-        tally.count(what, succeeds(command.args(trailing))?);
-        Ok(())
+    let Some(toolchain) = Toolchain::find(&mut problems) else {
+        tally.skip(BUILD, &problems.to_string());
+        tally.skip(LINTS, "as before");
+        return Ok(());
     };
-    run("programs for seL4 build", "build", &[])?;
-    // The lints of a compiler that is not cargo's own may not be there.
-    if has_clippy && toolchain == Some(Toolchain::Rustup) {
-        run("lints of the programs for seL4", "clippy", &["--", "--deny", "warnings"])?;
+    let packages = image::packages().map_err(io::Error::other)?;
+    let command = |command| {
+        let mut command = toolchain.cargo(&[command, "--release", "--quiet"]);
+        command.args(packages.iter().flat_map(|package| ["--package", package]));
+        command
+    };
+    tally.count(BUILD, succeeds(&mut command("build"))?);
+    match (&toolchain, has_clippy) {
+        (_, false) => tally.skip(LINTS, "clippy is not installed"),
+        (Toolchain::FromSource { .. }, _) => {
+            tally.skip(LINTS, "the compiler for seL4 is not the one that clippy is of");
+        }
+        (Toolchain::Rustup, true) => {
+            let mut clippy = command("clippy");
+            tally.count(LINTS, succeeds(clippy.args(["--", "--deny", "warnings"]))?);
+        }
     }
     Ok(())
 }
