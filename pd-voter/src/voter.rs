@@ -400,6 +400,7 @@ impl<'m> Voter<'m> {
             self.count_out(index);
         }
         self.draining.remove(index);
+        self.stats_changed = true;
         self.sessions[index].close(reset);
         self.schedule(index);
     }

@@ -386,3 +386,27 @@ fn too_many_draining_sessions_make_room_oldest_first() {
     // To make room early is not to be late.
     assert_eq!(world.voter.stats().disputes_total, 0);
 }
+
+/// With a budget longer than it drains, nobody is late, and still the statistics tell that it is over.
+#[test]
+fn the_end_of_a_draining_session_is_published() {
+    let memory = Memory::new();
+    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut appliance = appliance(3, OnMismatch::StopSession);
+    appliance.limits.lag_budget_ms = 5_000;
+    let mut world = World::new(&memory, &mut window, &appliance);
+    world.start(3);
+    let session = id(0, 0);
+    world.open(session);
+    world.run();
+    for gateway in &mut world.gateways[..2] {
+        gateway.fin(session, 0);
+    }
+    world.say(Message::new(Kind::Fin, session), &[]);
+    world.run();
+    world.pass(500);
+    assert_eq!(world.voter.stats().sessions_draining, 1);
+    world.pass(1_000);
+    assert_eq!((world.voter.sessions_in_use(), world.voter.stats().disputes_total), (0, 0));
+    assert_eq!(world.voter.stats().sessions_draining, 0);
+}
