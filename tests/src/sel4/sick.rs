@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use resh_tests::appliance::Watched;
+use resh_tests::appliance::{Status, Watched};
 use resh_tests::ensure;
 use resh_tests::harness::{CaseResult, Context, Halt};
 use resh_tests::machine::{self, Machine, Start};
+use resh_tests::process::wait_until;
 use resh_tests::site::{Site, sha256};
 use resh_tests::web::{self, Load};
 
@@ -30,9 +31,25 @@ pub(crate) fn sick_guests(context: &Context) -> CaseResult {
             report.right,
             report.longest.as_secs_f64()
         );
-        machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
+        all_answer(&machine)?;
     }
     crash(&machine, &site)
+}
+
+/// Waits until all three take part again: requests are answered, and nobody was late with one or refused it.
+fn all_answer(machine: &Machine) -> CaseResult {
+    let load = Load { clients: 1, ..Load::of(machine.address(), "/1k.bin")? };
+    let recovered = wait_until(RECOVERY_LIMIT, || {
+        let before = machine.settled().ok()?;
+        load.run(20).all_right().ok()?;
+        let after = machine.settled().ok()?;
+        let troubles = |status: &Status| {
+            status.total("resets") + status.total("evictions") + status.total("divergences")
+        };
+        (after.all_voting() && troubles(&after) == troubles(&before)).then_some(())
+    });
+    recovered
+        .ok_or_else(|| Halt::Fail(format!("never all three again:\n{}", machine.end_of_console())))
 }
 
 /// 1,000 requests and 16 MiB at once, while a guest crashes.
@@ -62,8 +79,7 @@ fn crash(machine: &Machine, site: &Site) -> CaseResult {
         report.all_right()
     })?;
     println!("note: {REQUESTS} requests and 16 MiB right while {} crashed", GUESTS[0]);
-    machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
-    load.run(50).all_right()
+    all_answer(machine)
 }
 
 /// A guest whose kernel attacks its monitor: the service goes on, and nobody else is condemned.
@@ -102,9 +118,8 @@ pub(crate) fn hostile_guest(context: &Context) -> CaseResult {
 }
 
 fn honest_ones_vote(machine: &Machine) -> CaseResult {
-    let two = |status: &resh_tests::appliance::Status| {
-        GUESTS[..2].iter().all(|guest| status.domain(guest)["state"] == "voting")
-    };
+    let two =
+        |status: &Status| GUESTS[..2].iter().all(|guest| status.domain(guest)["state"] == "voting");
     machine.wait_status(RECOVERY_LIMIT, "both honest guests voting", two).map(drop)
 }
 
