@@ -8,6 +8,8 @@ pub const NIC: Channel = Channel::new(50);
 pub const UART: Channel = Channel::new(50);
 /// Interrupt of the timer, in the timer domain.
 pub const TIMER: Channel = Channel::new(60);
+/// Interrupt of the real-time clock, in the timer domain.
+pub const ALARM: Channel = Channel::new(59);
 /// Domains that the timer serves: channels 0 to 6, with a page for the deadline of each.
 pub const TIMER_CLIENTS: usize = 7;
 

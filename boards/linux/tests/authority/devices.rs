@@ -84,12 +84,12 @@ fn monitor_sees_the_memory_for_dma() {
 }
 
 #[test]
-fn timer_sets_the_hardware_clock() {
+fn timer_cannot_set_its_alarm() {
     board::wrong(
-        "mr=\"rtc\" vaddr=\"0x11000000\" perms=\"r\"",
         "mr=\"rtc\" vaddr=\"0x11000000\" perms=\"rw\"",
+        "mr=\"rtc\" vaddr=\"0x11000000\" perms=\"r\"",
         "<map perms>",
-        &["\"timer\" has the rights \"rw\" to \"rtc\""],
+        &["\"timer\" has the rights \"r\" to \"rtc\""],
     );
 }
 

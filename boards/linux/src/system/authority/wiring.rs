@@ -99,7 +99,7 @@ fn grants(gateways: usize) -> Vec<Grant> {
         ("network", "nic_registers", "rw"),
         ("network", "nic_dma", "rw"),
         ("resh_monitor", "uart", "rw"),
-        ("timer", "rtc", "r"),
+        ("timer", "rtc", "rw"),
     ] {
         let [domain, symbol, region] = [domain, symbol, symbol].map(str::to_owned);
         all.push(Grant { domain, symbol, region, rights, of_board: true });
