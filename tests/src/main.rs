@@ -77,6 +77,7 @@ const CASES: &[Case] = &[
     case("sel4.sick_guests", 550, sel4::sick_guests),
     case("sel4.hostile_guest", 450, sel4::hostile_guest),
     case("sel4.faulting_monitor", 450, sel4::faulting_monitor),
+    case("sel4.deterministic", 600, sel4::deterministic),
     case("sel4.cost", 450, sel4::cost),
 ];
 

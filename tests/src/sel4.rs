@@ -3,6 +3,7 @@
 //! A machine takes a while to boot, so a case looks at several things in one.
 
 mod cost;
+mod repeat;
 mod sick;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::http_table;
 
 pub(crate) use cost::cost;
+pub(crate) use repeat::deterministic;
 pub(crate) use sick::{faulting_monitor, hostile_guest, sick_guests};
 
 /// From QEMU's start to the first answer that a quorum gave.
