@@ -174,7 +174,9 @@ pub fn main(cases: &[Case]) -> ExitCode {
     let options = match Options::from_args() {
         Ok(options) => options,
         Err(why) => {
-            eprintln!("{why}\nusage: system-tests [--list] [--write] [--except PREFIX] [part of a name]...");
+            eprintln!(
+                "{why}\nusage: system-tests [--list] [--write] [--except PREFIX] [part of a name]..."
+            );
             return ExitCode::from(2);
         }
     };

@@ -156,9 +156,8 @@ impl Machine {
         let mut keyboard = self.keyboard.lock().unwrap_or_else(PoisonError::into_inner);
         keyboard.write_all(typed.as_bytes()).and_then(|()| keyboard.flush()).during("typing")?;
         drop(keyboard);
-        process::wait_until(ANSWER_LIMIT, || understood(self.console().get(before..)?)).ok_or_else(
-            || Halt::Fail(format!("no answer to `{line}`:\n{}", self.end_of_console())),
-        )
+        process::wait_until(ANSWER_LIMIT, || understood(self.console().get(before..)?))
+            .ok_or_else(|| Halt::Fail(format!("no answer to `{line}`:\n{}", self.end_of_console())))
     }
 
     /// What `status` says to a human, and what else was printed meanwhile.

@@ -5,6 +5,7 @@ mod guest;
 mod hostile;
 mod world;
 
+use gateway::SLOTS;
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
 use guest_vmm::upstream::{LINGER_MS, RECEIVE_BYTES, SEND_BYTES, SPARE, Serving};
 use resh_channel::memory::{AtomicU64, Bytes, Words, copy_in};
@@ -147,14 +148,14 @@ fn tells_who_refuses_and_who_is_not_there() {
     // At once again.
     assert_eq!(world.tcp.open(0, 2), Ok(Opening::Pending));
     assert_eq!(world.tcp.open(0, 2), Err(Refused), "it has one already");
-    for (session, service) in [(1, 3), (1, 4), (SESSIONS, 0)] {
+    for (session, service) in [(1, 3), (1, 4), (SLOTS, 0)] {
         assert_eq!(world.tcp.open(session, service), Err(Refused));
     }
     world.drain();
     assert_eq!(world.tcp.recv_private(5, &mut [0]), Received::Gone);
     assert_eq!(world.tcp.send_private(5, &[0]), Sent::Gone);
     world.tcp.close(5, false);
-    world.tcp.close(SESSIONS, true);
+    world.tcp.close(SLOTS, true);
 }
 
 /// Nobody answers: nothing happens but SYNs ever more seldom, and what is given up leaves nothing.
