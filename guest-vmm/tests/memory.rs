@@ -35,17 +35,19 @@ impl Frames for Nobody {
     }
 }
 
-fn appliance(sessions: u16) -> Appliance {
-    let replicas = (0..3).map(|replica| Replica {
-        name: format!("guest-{replica}").as_str().try_into().unwrap(),
-        address: SocketAddr::from(([10, 77, replica, 2], 80)),
-    });
-    let service = Service {
-        name: "web".try_into().unwrap(),
-        listen: SocketAddr::from(([10, 0, 2, 15], 80)),
+/// One with so many services, of all three guests.
+fn appliance(sessions: u16, services: u16) -> Appliance {
+    let service = |number: u16| Service {
+        name: format!("web-{number}").as_str().try_into().unwrap(),
+        listen: SocketAddr::from(([10, 0, 2, 15], 80 + number)),
         protocol: Protocol::Http1(Http1::default()),
         on_mismatch: OnMismatch::StopSession,
-        replicas: replicas.collect(),
+        replicas: (0..3)
+            .map(|replica| Replica {
+                name: format!("guest-{replica}").as_str().try_into().unwrap(),
+                address: SocketAddr::from(([10, 77, replica, 2], 80 + number)),
+            })
+            .collect(),
     };
     Appliance {
         name: "test".try_into().unwrap(),
@@ -53,13 +55,14 @@ fn appliance(sessions: u16) -> Appliance {
         limits: Limits { sessions, ..Limits::default() },
         network: Network::Kernel,
         guests: [].into_iter().collect(),
-        services: [service].into_iter().collect(),
+        services: (0..services).map(service).collect(),
     }
 }
 
 #[test]
 fn fits_the_heap_of_the_board() {
-    let appliance = appliance(128);
+    // Services share what sessions need.
+    let appliance = appliance(128, 4);
     let words = |len: usize| (0..len).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
     let regions = [words(8 << 10), words(512), words(8 << 10), words(512)];
     let rings = Rings {

@@ -14,30 +14,41 @@ use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Received, Sent, Upstream};
 
-/// The canonicalisers of one service, one for each session there can be.
+/// Canonicalisers that no session uses now.
 pub(crate) type Spares = Vec<Box<Http1>>;
 
-/// The canonicalisers that this replica needs, by service number.
-pub(crate) fn spares(appliance: &Appliance, replica: usize, memory: Memory) -> Vec<Spares> {
+/// How each service is brought to one form by this replica's canonicalisers, by service number. `None`
+/// if it is not, or has no such replica.
+pub(crate) fn profiles(
+    appliance: &Appliance,
+    replica: usize,
+    memory: Memory,
+) -> Vec<Option<Profile>> {
     let of_service = |service: &resh_channel::config::Service| {
         let (Protocol::Http1(settings), Some(replica)) =
             (service.protocol, service.replicas.get(replica))
         else {
-            return Spares::new();
+            return None;
         };
         let allowed = Method::ALL
             .into_iter()
             .filter(|method| settings.methods.contains(method.name().as_bytes()));
-        let profile = Profile {
+        Some(Profile {
             methods: allowed.fold(MethodSet::NONE, MethodSet::with),
             max_head_bytes: settings.max_head_bytes as usize,
             replica_port: replica.address.port(),
             buffer_bytes: memory.buffer_bytes,
             ..Profile::DEFAULT
-        };
-        (0..memory.sessions).map(|_| Box::new(Http1::new(profile))).collect()
+        })
     };
     appliance.services.iter().map(of_service).collect()
+}
+
+/// A canonicaliser for each session there can be, with room for the largest of `profiles`.
+pub(crate) fn spares(profiles: &[Option<Profile>], memory: Memory) -> Spares {
+    let largest = profiles.iter().flatten().max_by_key(|profile| profile.max_head_bytes);
+    let Some(profile) = largest else { return Spares::new() };
+    (0..memory.sessions).map(|_| Box::new(Http1::new(*profile))).collect()
 }
 
 /// Request bytes have come: as much as the canonicaliser takes goes on, the rest waits.

@@ -11,6 +11,7 @@ use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId}
 use resh_channel::ring::{CURSOR_WORDS, Consumer, Record, Violation, note};
 
 use crate::canonical::Spares;
+use crate::http1::Profile;
 use crate::memory::{self, Buffers, Memory};
 use crate::queue::Queue;
 use crate::replies::{Replies, Stop};
@@ -55,8 +56,10 @@ pub struct Gateway<'m, U> {
     connect_ms: u64,
     /// By service number: how its bytes are brought to one form. `None` if it has no such replica.
     services: Vec<Option<Protocol>>,
-    /// By service number: canonicalisers that no session uses now.
-    spares: Vec<Spares>,
+    /// By service number: what a canonicaliser is to know.
+    profiles: Vec<Option<Profile>>,
+    /// Canonicalisers that no session uses now.
+    spares: Spares,
     /// Buffers that no session uses now.
     buffers: Vec<Buffers>,
     upstream: U,
@@ -92,8 +95,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             .iter()
             .map(|service| (replica < service.replicas.len()).then_some(service.protocol))
             .collect();
-        let spares = canonical::spares(appliance, replica, memory);
-        let canonical = !spares.iter().all(Vec::is_empty);
+        let profiles = canonical::profiles(appliance, replica, memory);
+        let spares = canonical::spares(&profiles, memory);
+        let canonical = !spares.is_empty();
         if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
             return Err(Broken::Regions);
         }
@@ -103,6 +107,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             rings,
             connect_ms: appliance.limits.connect_ms.into(),
             services,
+            profiles,
             spares,
             buffers: memory::pool(memory, canonical),
             upstream,
@@ -262,10 +267,13 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         }
         let http = match protocol {
             Protocol::Raw => None,
-            Protocol::Http1(_) => match self.spares[service].pop() {
-                None => return,
-                http => http,
-            },
+            Protocol::Http1(_) => {
+                let Some(mut http) = self.spares.pop() else { return };
+                if let Some(Some(profile)) = self.profiles.get(service) {
+                    http.serve(*profile);
+                }
+                Some(http)
+            }
         };
         let Some(buffers) = self.buffers.pop() else { return };
         let index = usize::from(id.index);
@@ -285,7 +293,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         }
         if let Some(mut http) = session.http.take() {
             http.reset();
-            self.spares[session.service].push(http);
+            self.spares.push(http);
         }
         self.connecting.remove(index);
         self.ready.remove(index);

@@ -2,7 +2,7 @@
 
 mod http1_support;
 
-use gateway::http1::{ConnectionWish, End, Http1, Profile};
+use gateway::http1::{ConnectionWish, End, Http1, MethodSet, Profile};
 use http1_support::network::{Record, Replica, Seen, Wire, run};
 use http1_support::strict;
 
@@ -456,4 +456,26 @@ fn a_session_after_reset_knows_nothing_of_the_last() {
     let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
     let seen = run(&mut http, &[(get, CLOCK_S)], true, &mut script, 1);
     assert_eq!(seen.bytes, format!("HTTP/1.1 204 No Content\r\n{DATE}\r\n").as_bytes());
+}
+
+/// One canonicaliser serves sessions of several services, each by that service's own profile.
+#[test]
+fn each_session_goes_by_its_own_profile() {
+    let few = Profile { methods: MethodSet::NONE, max_head_bytes: 1024, ..Profile::DEFAULT };
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(2000));
+    let ask = |http: &mut Http1, request: &str| {
+        http.client_data(request.as_bytes(), CLOCK_S);
+        let answer = String::from_utf8_lossy(http.to_client()).into_owned();
+        http.reset();
+        answer
+    };
+    let mut http = Http1::new(Profile::DEFAULT);
+    for _ in 0..2 {
+        http.serve(few);
+        let refused = ask(&mut http, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+        assert!(ask(&mut http, &long).starts_with("HTTP/1.1 431 "));
+        http.serve(Profile::DEFAULT);
+        assert_eq!(ask(&mut http, &long), "", "it goes to the replica");
+    }
 }

@@ -188,6 +188,12 @@ impl Http1 {
         }
     }
 
+    /// From the next session on, goes by `profile`, which needs no larger buffers than the one it was made
+    /// with. To be called between sessions.
+    pub fn serve(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
     /// Makes ready for a new session. The connection of the last one is the caller's to close.
     pub fn reset(&mut self) {
         for buffer in [
