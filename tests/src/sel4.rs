@@ -18,7 +18,7 @@ use resh_tests::site::Site;
 use resh_tests::web::{self, Load};
 use serde_json::Value;
 
-use crate::http_table;
+use crate::http_table::{self, Look};
 
 pub(crate) use cost::cost;
 pub(crate) use repeat::deterministic;
@@ -80,7 +80,7 @@ pub(crate) fn serves(context: &Context) -> CaseResult {
         ensure!(text.contains(guest), "`status` does not name {guest}:\n{text}");
     }
 
-    http_table::check(&machine, &site)?;
+    http_table::check(&machine, &site, Look::AtEnd)?;
 
     machine.settled()?;
     std::thread::sleep(Duration::from_secs(2));
