@@ -22,7 +22,7 @@ use resh_channel::stats::{
 use resh_channel::window;
 
 use crate::disputes;
-use crate::limits::{DRAINING_SHARE, STALL_CHECK_MS, STATS_BYTES};
+use crate::limits::{DRAIN_MS, DRAINING_SHARE, STALL_CHECK_MS, STATS_BYTES};
 use crate::queue::{Queue, Timers};
 use crate::replica::{Channel, Replica};
 use crate::session::{End, Phase, Session, Times};
@@ -371,7 +371,8 @@ impl<'m> Voter<'m> {
         let mut findings = Findings::new();
         let session = &self.sessions[index];
         // Whoever had to make room early is no laggard for that.
-        let late = session.drained_for_ms(self.now_ms) >= self.times.lag_budget_ms;
+        let patience_ms = self.times.lag_budget_ms.min(DRAIN_MS);
+        let late = session.drained_for_ms(self.now_ms) >= patience_ms;
         for replica in (0..REPLICAS_MAX).filter(|at| session.vote.has_voice(*at)) {
             if !session.vote.is_awaited(replica) {
                 self.slow &= !(1 << replica);
