@@ -11,6 +11,8 @@
 //! so the whole region can be handed to `decode`.
 
 mod guest;
+mod recovery;
+mod service;
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -19,6 +21,8 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{Bytes, Words};
+pub use recovery::Recovery;
+pub use service::{Order, Probe, State, Transport};
 pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
 
 /// Services of one appliance, at most.
@@ -30,7 +34,9 @@ pub const NAME_BYTES_MAX: usize = 32;
 /// Bytes of the name of a Linux network interface, at most (`IFNAMSIZ` less its zero).
 pub const INTERFACE_BYTES_MAX: usize = 15;
 /// Bytes of an encoded [`Appliance`], header included, at most.
-pub const ENCODED_BYTES_MAX: usize = 6144;
+pub const ENCODED_BYTES_MAX: usize = 12 * 1024;
+/// Bytes of a probe, at most.
+pub const PROBE_BYTES_MAX: usize = 256;
 
 /// Concurrent sessions of one appliance, at most: each has its share of the `window` region.
 pub const SESSIONS_MAX: u16 = 1024;
@@ -42,7 +48,7 @@ pub const HEAD_BYTES_MIN: u32 = 1024;
 pub const HEAD_BYTES_MAX: u32 = 65_536;
 
 const MAGIC: [u8; 4] = *b"RESH";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER_BYTES: usize = 8;
 
 /// A name of an appliance, a service or a replica: see [`name_is_valid`].
@@ -57,6 +63,10 @@ pub struct Appliance {
     pub metrics: Option<SocketAddr>,
     /// Limits that hold for every service.
     pub limits: Limits,
+    /// When a replica is recovered.
+    pub recovery: Recovery,
+    /// What the voter makes its nonces from. Secret, and another one at every start where the board can.
+    pub seed: [u8; 32],
     /// The TCP/IP stack towards the clients.
     pub network: Network,
     /// The services, at least one. The index of a service here is its number in every message.
@@ -125,12 +135,21 @@ pub struct Smoltcp {
 pub struct Service {
     /// What the operator calls it. Unique.
     pub name: Name,
-    /// Where clients connect to. Unique.
+    /// Where clients connect to. Unique for its transport.
     pub listen: SocketAddr,
+    /// What carries its bytes.
+    pub transport: Transport,
     /// How replies are brought to one form.
     pub protocol: Protocol,
     /// What to do when no quorum can be had any more.
     pub on_mismatch: OnMismatch,
+    /// In which order its replicas execute requests.
+    pub order: Order,
+    /// How a replica that begins anew gets the state of the others.
+    pub state: State,
+    /// A request that every healthy replica answers alike, as a client would send it. Empty: only whether a
+    /// replica accepts connections is tried.
+    pub probe: Probe,
     /// The replicas, 1 to [`REPLICAS_MAX`].
     pub replicas: Vec<Replica, REPLICAS_MAX>,
 }
@@ -150,6 +169,12 @@ pub enum Protocol {
     Raw,
     /// HTTP/1.1 (RFC 9110, RFC 9112).
     Http1(Http1),
+    /// DNS (RFC 1035), over UDP or TCP.
+    Dns,
+    /// Redis' protocol (RESP 2).
+    Resp,
+    /// PostgreSQL's frontend/backend protocol, version 3.
+    Pgwire,
 }
 
 /// Settings of the `http1` canonicaliser.
@@ -344,6 +369,7 @@ impl Appliance {
         demand(name_is_valid(&self.name), "name of the appliance")?;
         demand(self.metrics.is_none_or(|at| at.port() != 0), "port of metrics")?;
         self.limits.validate()?;
+        self.recovery.validate()?;
         if let Network::Smoltcp(smoltcp) = &self.network {
             smoltcp.validate()?;
         }
@@ -351,7 +377,9 @@ impl Appliance {
         for (at, service) in self.services.iter().enumerate() {
             let earlier = &self.services[..at];
             demand(earlier.iter().all(|e| e.name != service.name), "service named twice")?;
-            let free = earlier.iter().all(|e| !listen_clash(e.listen, service.listen));
+            let free = earlier.iter().all(|e| {
+                e.transport != service.transport || !listen_clash(e.listen, service.listen)
+            });
             demand(free, "two services listen at one address")?;
             service.validate()?;
         }
@@ -388,6 +416,7 @@ impl Service {
         let demand = |holds: bool, what| holds.then_some(()).ok_or(ConfigError::OutOfLimits(what));
         demand(name_is_valid(&self.name), "name of a service")?;
         demand(self.listen.port() != 0, "port of a service")?;
+        self.validate_form()?;
         if let Protocol::Http1(http1) = &self.protocol {
             let head = HEAD_BYTES_MIN..=HEAD_BYTES_MAX;
             demand(head.contains(&http1.max_head_bytes), "max_head_bytes")?;

@@ -19,7 +19,8 @@ pub const MAX_OFFSET: u64 = 1 << 62;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A session begins. `arg` is the service, the payload the client's address.
+    /// A session begins. `arg` is the service. From the network the payload is the client's address; to
+    /// the gateways it is a [`Nonce`].
     Open = 1,
     /// Bytes of the stream, the first one at `offset`.
     Data = 2,
@@ -39,16 +40,94 @@ pub enum Kind {
     Evict = 9,
     /// A replica's domain is up, `generation` tells which life it is.
     Hello = 10,
+    /// A request ends at `offset` of the request stream. `arg` is a [`Request`]. Only with total order.
+    Framed = 11,
+    /// Request number `offset` of the total order is executed, and its whole reply has been sent.
+    Answered = 12,
+    /// Every request up to `offset` of the request stream is answered in full, and the session is in the
+    /// state of a new one: another replica may begin here.
+    Rest = 13,
+    /// Request number `offset` of the total order. `arg` is a [`Request`], the payload an [`OrderedHead`] and the
+    /// request's bytes.
+    Ordered = 14,
+    /// A replica is to take part from `offset` of the request stream on. `arg` is the service, the payload an
+    /// [`AdmitHead`].
+    Admit = 15,
+    /// A session without a client: whether the replica's server of service `arg` accepts a connection. A
+    /// gateway answers with [`CONNECTED`] and `Fin`, or with `Reset`.
+    Probe = 16,
 }
+
+/// What a gateway answers to [`Kind::Probe`] if its replica's server accepted a connection.
+pub const CONNECTED: &[u8] = b"connected";
 
 impl Kind {
     /// The kind of that number.
     pub fn from_u8(value: u8) -> Option<Self> {
         use Kind::*;
-        [Open, Data, Fin, Reset, Taken, Credit, Release, Closed, Evict, Hello]
-            .into_iter()
-            .find(|kind| *kind as u8 == value)
+        [
+            Open, Data, Fin, Reset, Taken, Credit, Release, Closed, Evict, Hello, Framed, Answered,
+            Rest, Ordered, Admit, Probe,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == value)
     }
+}
+
+/// A number that nobody can foresee, the same for all replicas.
+pub type Nonce = [u8; 16];
+
+/// What a gateway says of a request in total order, and the voter passes on: flags in `arg`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request(pub u8);
+
+impl Request {
+    /// It changes no state of the service: who catches up need not execute it.
+    pub const READ_ONLY: u8 = 1;
+    /// It changes the state of its connection, on which later requests of the session depend.
+    pub const STICKY: u8 = 2;
+    /// Nothing after it can be understood: the session takes no more requests.
+    pub const LAST: u8 = 4;
+    /// From the voter: not a client's request, but the order to write out the state of the service as
+    /// it is now, as a reply stream of requests that make it anew, each after its length as `u32`, little endian.
+    pub const EXPORT: u8 = 8;
+    /// From the voter: the reply is not awaited, because the replica catches up.
+    pub const REPLAY: u8 = 16;
+
+    /// Whether all of `flags` are set.
+    #[must_use]
+    pub fn is(self, flags: u8) -> bool {
+        self.0 & flags == flags
+    }
+}
+
+/// What precedes the bytes of a request in [`Kind::Ordered`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct OrderedHead {
+    /// The request's own.
+    pub nonce: Nonce,
+    /// The request clock in milliseconds since 1970-01-01 UTC.
+    pub clock_ms: U64,
+    /// Service, for who does not know the session.
+    pub service: u8,
+    /// Zero.
+    pub spare: [u8; 7],
+}
+
+/// Longest request in total order, in bytes.
+pub const ORDERED_BYTES_MAX: usize = MAX_PAYLOAD_BYTES - size_of::<OrderedHead>();
+
+/// Payload of [`Kind::Admit`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct AdmitHead {
+    /// The session's nonce, as in its `Open`.
+    pub nonce: Nonce,
+    /// Position in the reply stream at which the replica begins, in bytes.
+    pub reply_offset: U64,
+    /// Position in the reply stream up to which it may send, in bytes.
+    pub reply_credit: U64,
 }
 
 /// Why a session was aborted.
@@ -99,7 +178,8 @@ pub struct Header {
     arg: u8,
     generation: U16,
     index: U16,
-    spare: U16,
+    to: u8,
+    spare: u8,
     clock_s: U32,
     offset: U64,
 }
@@ -113,6 +193,8 @@ pub struct Message {
     pub arg: u8,
     /// Which session.
     pub session: SessionId,
+    /// Replicas that it concerns, a bit mask: of `Open`, `Probe`, `Ordered` and `Admit` to the gateways.
+    pub to: u8,
     /// Request clock: seconds since 1970-01-01 UTC, the same for all replicas. 0 where there is none.
     pub clock_s: u32,
     /// Position in the stream, in bytes from its start, at most [`MAX_OFFSET`].
@@ -122,7 +204,7 @@ pub struct Message {
 impl Message {
     /// A message without argument, clock or offset.
     pub fn new(kind: Kind, session: SessionId) -> Self {
-        Self { kind, arg: 0, session, clock_s: 0, offset: 0 }
+        Self { kind, arg: 0, session, to: 0, clock_s: 0, offset: 0 }
     }
 
     /// The same with an offset.
@@ -133,6 +215,11 @@ impl Message {
     /// The same with an argument.
     pub fn arg(self, arg: u8) -> Self {
         Self { arg, ..self }
+    }
+
+    /// The same for some replicas, a bit mask.
+    pub fn to(self, to: u8) -> Self {
+        Self { to, ..self }
     }
 
     /// The same with the request clock.
@@ -148,7 +235,8 @@ impl Message {
             arg: self.arg,
             generation: U16::new(self.session.generation),
             index: U16::new(self.session.index),
-            spare: U16::new(0),
+            to: self.to,
+            spare: 0,
             clock_s: U32::new(self.clock_s),
             offset: U64::new(self.offset),
         };
@@ -169,6 +257,7 @@ impl Message {
             kind: Kind::from_u8(header.kind)?,
             arg: header.arg,
             session: SessionId { index: header.index.get(), generation: header.generation.get() },
+            to: header.to,
             clock_s: header.clock_s.get(),
             offset: header.offset.get(),
         };

@@ -35,9 +35,15 @@ pub enum ReplicaState {
     Absent,
     /// Its domain said hello and is being let in.
     Joining,
+    /// Its domain is in, but what it says does not count: it gets the state of the others, or has not yet
+    /// given a right answer.
+    CatchingUp,
     /// It votes in every new session.
     Voting,
-    /// It broke the channel's rules or stood still; nothing it writes is read.
+    /// The supervisor asked it to stand aside: it is in no session, and none is awaited of it.
+    Aside,
+    /// It is to be started anew: it broke the channel's rules, stood still, or diverged too often. Nothing
+    /// it writes is read.
     Condemned,
 }
 
@@ -60,6 +66,16 @@ pub enum Condemnation {
     Silent,
     /// Its domain ended.
     Died,
+    /// It lost its voice in too many sessions.
+    Diverged,
+    /// It did not answer a probe, or not like the others.
+    Probe,
+    /// It did not vote in time after its start.
+    BootTimeOut,
+    /// In total order, it fell too far behind.
+    Behind,
+    /// It said that a request ends where it does not.
+    Framing,
 }
 
 /// One replica's domain.
@@ -83,6 +99,12 @@ pub struct ReplicaStats {
     pub resets: u64,
     /// Reply bytes it sent that were compared or became the candidate.
     pub reply_bytes: u64,
+    /// Times it came to vote after it had been out.
+    pub recovered: u64,
+    /// How long it was out the last time, in milliseconds: from its last vote to its next.
+    pub recovery_ms: u64,
+    /// While it catches up in total order: requests that it has executed, and that there are.
+    pub progress: (u64, u64),
 }
 
 /// One service.

@@ -30,6 +30,15 @@ pub const fn slots(region_bytes: usize) -> usize {
     if slots > u16::MAX as usize { u16::MAX as usize } else { slots }
 }
 
+/// Slots at the end of the region that no client's session uses: the voter has sessions of its own there, to
+/// probe replicas and to read their state.
+pub const VOTER_SLOTS: usize = 4;
+
+/// Number of slots for clients' sessions in a region of `region_bytes`.
+pub const fn client_slots(region_bytes: usize) -> usize {
+    slots(region_bytes).saturating_sub(VOTER_SLOTS)
+}
+
 /// Offset in the region of byte `position` of the reply stream of session index `slot`.
 pub const fn offset(slot: usize, position: u64) -> usize {
     slot * SLOT_BYTES + (position % WINDOW_BYTES as u64) as usize

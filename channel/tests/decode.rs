@@ -28,11 +28,17 @@ fn by_hand(bytes: &[u8; 24]) -> Option<(Message, usize)> {
         8 => Kind::Closed,
         9 => Kind::Evict,
         10 => Kind::Hello,
+        11 => Kind::Framed,
+        12 => Kind::Answered,
+        13 => Kind::Rest,
+        14 => Kind::Ordered,
+        15 => Kind::Admit,
+        16 => Kind::Probe,
         _ => return None,
     };
     let session = SessionId { index: field(8, 2) as u16, generation: field(6, 2) as u16 };
     let (len, clock_s, offset) = (field(0, 4) as usize, field(12, 4) as u32, field(16, 8));
-    let message = Message { kind, arg: bytes[5], session, clock_s, offset };
+    let message = Message { kind, arg: bytes[5], session, to: bytes[10], clock_s, offset };
     (len <= MAX_PAYLOAD_BYTES && offset <= MAX_OFFSET).then_some((message, len))
 }
 

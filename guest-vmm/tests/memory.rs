@@ -41,6 +41,10 @@ fn appliance(sessions: u16, services: u16) -> Appliance {
         name: format!("web-{number}").as_str().try_into().unwrap(),
         listen: SocketAddr::from(([10, 0, 2, 15], 80 + number)),
         protocol: Protocol::Http1(Http1::default()),
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::StopSession,
         replicas: (0..3)
             .map(|replica| Replica {
@@ -52,6 +56,8 @@ fn appliance(sessions: u16, services: u16) -> Appliance {
     Appliance {
         name: "test".try_into().unwrap(),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits { sessions, ..Limits::default() },
         network: Network::Kernel,
         guests: [].into_iter().collect(),

@@ -120,12 +120,18 @@ fn appliance(listen: SocketAddr) -> Appliance {
         name: name("service"),
         listen,
         protocol: Protocol::Raw,
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::StopSession,
         replicas: [replica].into_iter().collect(),
     };
     Appliance {
         name: name("test"),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: config::Limits { sessions: SESSIONS, ..config::Limits::default() },
         network: config::Network::Kernel,
         services: [service].into_iter().collect(),

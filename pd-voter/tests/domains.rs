@@ -32,7 +32,7 @@ fn a_gap_condemns_the_domain_and_a_new_life_votes_again() {
     world.open(id(1, 0));
     world.run();
     let heard = world.gateways[1].hear();
-    assert_eq!((heard.len(), heard[0].0.offset), (1, 0b111));
+    assert_eq!((heard.len(), heard[0].0.to), (1, 0b111));
 }
 
 #[test]

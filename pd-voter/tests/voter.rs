@@ -22,7 +22,7 @@ fn a_request_is_multicast_and_the_reply_released_at_quorum() {
     for gateway in &mut world.gateways {
         let heard = gateway.hear();
         assert_eq!(heard.len(), 2);
-        assert_eq!((heard[0].0.kind, heard[0].0.offset), (Kind::Open, 0b111));
+        assert_eq!((heard[0].0.kind, heard[0].0.to), (Kind::Open, 0b111));
         assert_eq!(heard[0].1, b"client");
         assert_eq!((heard[1].0.kind, heard[1].0.clock_s), (Kind::Data, CLOCK_S));
         assert_eq!(heard[1].1, b"request");

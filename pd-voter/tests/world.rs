@@ -245,7 +245,7 @@ impl Sim<'_> {
         let id = message.session;
         if message.kind == Kind::Open {
             self.served[at].retain(|serving| serving.id.index != id.index);
-            if message.offset >> at & 1 == 0 {
+            if message.to >> at & 1 == 0 {
                 return;
             }
             let mut serving = Serving {

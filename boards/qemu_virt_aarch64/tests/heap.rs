@@ -81,6 +81,8 @@ fn appliance(sessions: u16) -> (Appliance, config::Smoltcp) {
     let appliance = Appliance {
         name: "test".try_into().unwrap(),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: config::Limits { sessions, ..Default::default() },
         network: config::Network::Smoltcp(settings.clone()),
         services: Default::default(),

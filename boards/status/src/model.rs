@@ -116,6 +116,12 @@ pub enum Protocol {
     Raw,
     /// HTTP/1.1.
     Http1,
+    /// DNS.
+    Dns,
+    /// Redis' protocol.
+    Resp,
+    /// PostgreSQL's protocol.
+    Pgwire,
 }
 
 /// Standing of a replica.
@@ -126,6 +132,10 @@ pub enum ReplicaStanding {
     Absent,
     /// Its domain said hello and is being let in.
     Joining,
+    /// Its domain is in; it gets the state of the others, or has yet to answer rightly.
+    CatchingUp,
+    /// The operator, or a rejuvenation, took it out.
+    Aside,
     /// It votes in every new session.
     Voting,
     /// It votes, and differed from the quorum in the last minute.
@@ -261,6 +271,11 @@ enum CondemnationNames {
     WrongOffset,
     Silent,
     Died,
+    Diverged,
+    Probe,
+    BootTimeOut,
+    Behind,
+    Framing,
 }
 
 mod reason {

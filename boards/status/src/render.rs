@@ -61,6 +61,9 @@ fn service(out: &mut impl Write, status: &Status, service: &ServiceStatus) -> fm
     let protocol = match service.protocol {
         Protocol::Raw => "raw",
         Protocol::Http1 => "http1",
+        Protocol::Dns => "dns",
+        Protocol::Resp => "resp",
+        Protocol::Pgwire => "pgwire",
     };
     writeln!(
         out,
@@ -111,6 +114,8 @@ pub fn standing(status: &Status, index: usize, standing: ReplicaStanding) -> imp
     Text(move |f: &mut Formatter<'_>| match standing {
         ReplicaStanding::Absent => f.write_str("absent"),
         ReplicaStanding::Joining => f.write_str("joining"),
+        ReplicaStanding::CatchingUp => f.write_str("catching up"),
+        ReplicaStanding::Aside => f.write_str("aside"),
         ReplicaStanding::Voting => f.write_str("voting"),
         ReplicaStanding::Suspect => f.write_str("suspect: in a dispute less than a minute ago"),
         ReplicaStanding::Condemned => {
@@ -131,6 +136,11 @@ fn reason(reason: Condemnation) -> &'static str {
         Condemnation::WrongOffset => "it sent bytes with a gap or an overlap",
         Condemnation::Silent => "it did not read requests for too long",
         Condemnation::Died => "its domain ended",
+        Condemnation::Diverged => "it diverged in too many sessions",
+        Condemnation::Probe => "it failed a probe",
+        Condemnation::BootTimeOut => "it did not vote in time after its start",
+        Condemnation::Behind => "it fell too far behind in the total order",
+        Condemnation::Framing => "it said that a request ends where it does not",
     }
 }
 
@@ -144,6 +154,8 @@ fn domains(out: &mut impl Write, status: &Status) -> fmt::Result {
         let state = match domain.state {
             ReplicaStanding::Absent => "absent",
             ReplicaStanding::Joining => "joining",
+            ReplicaStanding::CatchingUp => "catching",
+            ReplicaStanding::Aside => "aside",
             ReplicaStanding::Voting | ReplicaStanding::Suspect => "voting",
             ReplicaStanding::Condemned => "condemned",
         };

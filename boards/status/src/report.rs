@@ -102,6 +102,9 @@ impl Seen<'_> {
             protocol: match service.protocol {
                 config::Protocol::Raw => Protocol::Raw,
                 config::Protocol::Http1(_) => Protocol::Http1,
+                config::Protocol::Dns => Protocol::Dns,
+                config::Protocol::Resp => Protocol::Resp,
+                config::Protocol::Pgwire => Protocol::Pgwire,
             },
             state: self.service_state(service, &stats, voting),
             stopped_by: stats.stopped_by,
@@ -199,6 +202,8 @@ fn standing(state: ReplicaState) -> ReplicaStanding {
     match state {
         ReplicaState::Absent => ReplicaStanding::Absent,
         ReplicaState::Joining => ReplicaStanding::Joining,
+        ReplicaState::CatchingUp => ReplicaStanding::CatchingUp,
+        ReplicaState::Aside => ReplicaStanding::Aside,
         ReplicaState::Voting => ReplicaStanding::Voting,
         ReplicaState::Condemned => ReplicaStanding::Condemned,
     }

@@ -26,6 +26,10 @@ fn service(called: &str, port: u16, replicas: usize) -> Service {
         name: name(called),
         listen: ([127, 0, 0, 1], port).into(),
         protocol: Protocol::Http1(Http1::default()),
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::default_for(replicas),
         replicas: (0..replicas).map(replica).collect(),
     }
@@ -36,6 +40,8 @@ pub fn appliance(replicas: usize) -> Appliance {
     Appliance {
         name: name("test"),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits::default(),
         network: Network::default(),
         guests: [].into_iter().collect(),
@@ -110,6 +116,9 @@ pub fn fullest() -> (Appliance, VoterStats, NetworkStats) {
         evictions: u64::MAX,
         resets: u64::MAX,
         reply_bytes: u64::MAX,
+        recovered: u64::MAX,
+        recovery_ms: u64::MAX,
+        progress: (u64::MAX, u64::MAX),
     };
     let service = ServiceStats {
         sessions: u64::MAX,

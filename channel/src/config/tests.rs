@@ -61,6 +61,10 @@ fn service() -> impl Strategy<Value = Service> {
             name,
             listen,
             protocol,
+            transport: core::default::Default::default(),
+            order: core::default::Default::default(),
+            state: core::default::Default::default(),
+            probe: core::default::Default::default(),
             on_mismatch: match stop_service {
                 true => OnMismatch::StopService,
                 false => OnMismatch::StopSession,
@@ -97,6 +101,8 @@ fn appliance() -> impl Strategy<Value = Appliance> {
             Appliance {
                 name,
                 metrics,
+                recovery: core::default::Default::default(),
+                seed: core::default::Default::default(),
                 limits,
                 network,
                 services: services.into_iter().collect(),
@@ -131,6 +137,10 @@ fn largest() -> Appliance {
         name: name(at),
         listen: address(at),
         protocol: Protocol::Http1(Http1 { methods: Methods::ALL, max_head_bytes: HEAD_BYTES_MAX }),
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::StopSession,
         replicas: (100..100 + REPLICAS_MAX).map(replica).collect(),
     };
@@ -144,6 +154,8 @@ fn largest() -> Appliance {
     Appliance {
         name: name(0),
         metrics: Some(address(0)),
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits { sessions, reply_ms: ms, lag_budget_ms: ms, idle_ms: ms, connect_ms: ms },
         network: Network::Smoltcp(Smoltcp {
             tap: String::try_from("123456789012345").ok(),
@@ -246,12 +258,18 @@ fn smallest() -> Appliance {
         name: name.clone(),
         listen: "127.0.0.1:8080".parse().unwrap(),
         protocol: Protocol::Raw,
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::StopSession,
         replicas: Vec::from_array([replica]),
     };
     Appliance {
         name,
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits::default(),
         network: Network::Kernel,
         services: Vec::from_array([service]),

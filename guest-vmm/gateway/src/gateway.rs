@@ -220,7 +220,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         }
         if message.kind == Kind::Open {
             self.drop_session(index);
-            if message.offset & (1 << self.replica) != 0 {
+            if message.to & (1 << self.replica) != 0 {
                 self.begin(message.session, message.arg.into());
             }
             return Ok(());
@@ -266,6 +266,8 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             return;
         }
         let http = match protocol {
+            // Wired with their canonicalisers.
+            Protocol::Dns | Protocol::Resp | Protocol::Pgwire => return,
             Protocol::Raw => None,
             Protocol::Http1(_) => {
                 let Some(mut http) = self.spares.pop() else { return };

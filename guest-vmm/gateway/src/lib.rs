@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 mod canonical;
+pub mod canonicaliser;
 pub mod domain;
 mod fifo;
 mod gateway;

@@ -275,7 +275,7 @@ fn sessions_without_this_replica_are_none_of_its_business() {
     let mut voter = Voter::joined(memory.rings());
     assert!(voter.open(id(0, 0), ELSEWHERE));
     let others = 0b111 & !(1 << REPLICA);
-    assert!(voter.say(&Message::new(Kind::Open, id(1, 0)).arg(RAW).at(others), &[]));
+    assert!(voter.say(&Message::new(Kind::Open, id(1, 0)).arg(RAW).to(others), &[]));
     assert!(voter.say(&Message::new(Kind::Data, id(1, 0)), b"x"));
     voter.run();
     voter.hear();

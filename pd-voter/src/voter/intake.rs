@@ -133,7 +133,7 @@ impl Voter<'_> {
             }
             return Ok(true);
         }
-        let message = record.message.clock(self.clock_s).at(members.into());
+        let message = record.message.clock(self.clock_s).to(members);
         if !self.multicast(&message, record.payload) {
             return Ok(false);
         }

@@ -88,12 +88,18 @@ pub fn appliance(replicas: usize, on_mismatch: OnMismatch) -> Appliance {
         name: "web".try_into().unwrap(),
         listen: address(8080),
         protocol: Protocol::Raw,
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch,
         replicas: replicas.collect(),
     };
     Appliance {
         name: "test".try_into().unwrap(),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits { reply_ms: 500, lag_budget_ms: 100, ..Limits::default() },
         network: Network::Kernel,
         services: [service].into_iter().collect(),

@@ -141,6 +141,8 @@ fn appliance<'a>(
     let appliance = Appliance {
         name: name.or_else(|| Name::try_from("resh").ok())?,
         metrics: metrics.map(|found| found.value),
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits,
         network,
         services: heapless::Vec::from_slice(&compiled).ok()?,
@@ -207,6 +209,10 @@ fn service(read: ServiceRead) -> Option<Service> {
         name: read.name?.value,
         listen: read.listen?.value,
         protocol: read.protocol?,
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: read.on_mismatch.unwrap_or(default),
         replicas: heapless::Vec::from_slice(&replicas).ok()?,
     })

@@ -270,10 +270,10 @@ impl<H> Hostile<H> {
     /// Writes a record in order, with `len` bytes of whatever lies there. The ring's own module would
     /// refuse to write most of what is wanted here.
     fn write(&mut self, message: &Message, len: usize) {
-        let Message { kind, arg, session, clock_s, offset } = *message;
+        let Message { kind, arg, session, to, clock_s, offset } = *message;
         let first = len as u64 | (kind as u64) << 32 | u64::from(arg) << 40;
         let first = first | u64::from(session.generation) << 48;
-        let second = u64::from(session.index) | u64::from(clock_s) << 32;
+        let second = u64::from(session.index) | u64::from(to) << 16 | u64::from(clock_s) << 32;
         self.publish(&[first, second, offset], 3 + len.div_ceil(8) as u64);
     }
 
@@ -299,13 +299,20 @@ impl<H> Hostile<H> {
     }
 
     fn bad_record(&mut self) {
-        use Kind::{Closed, Credit, Data, Evict, Hello, Open, Release, Taken};
+        use Kind::{
+            Admit, Answered, Closed, Credit, Data, Evict, Framed, Hello, Open, Ordered, Probe,
+            Release, Rest, Taken,
+        };
         let session = self.any_session();
-        let kind = self.random.pick(&[Open, Data, Taken, Credit, Release, Closed, Evict, Hello]);
+        let kind = self.random.pick(&[
+            Open, Data, Taken, Credit, Release, Closed, Evict, Hello, Framed, Answered, Rest,
+            Ordered, Admit, Probe,
+        ]);
         let (a, b) = (self.random.below(1 << 20), self.random.next());
         let offset = self.random.pick(&[0, 1, 65_536, 65_537, a, b, u64::MAX]);
         let len = self.random.pick(&[0, 1, 7, 1000, MAX_PAYLOAD_BYTES]);
-        let message = Message { kind, arg: a as u8, session, clock_s: b as u32, offset };
+        let message =
+            Message { kind, arg: a as u8, session, to: b as u8, clock_s: b as u32, offset };
         self.write(&message, len);
     }
 
@@ -313,7 +320,7 @@ impl<H> Hostile<H> {
         let session = self.any_session();
         let kind = self.random.pick(&[Kind::Fin, Kind::Reset, Kind::Data]);
         let offset = self.random.pick(&[0, 0, 1, 100]);
-        self.write(&Message { kind, arg: 1, session, clock_s: 0, offset }, 0);
+        self.write(&Message { kind, arg: 1, session, to: 0, clock_s: 0, offset }, 0);
     }
 
     fn storm(&mut self) {

@@ -36,6 +36,10 @@ pub fn appliance(listen: &[SocketAddr], network: Network) -> Appliance {
         name: name(&format!("service-{at}")),
         listen,
         protocol: Protocol::Raw,
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::StopSession,
         replicas: [Replica { name: name("a"), address: ([127, 0, 0, 1], 1).into() }]
             .into_iter()
@@ -44,6 +48,8 @@ pub fn appliance(listen: &[SocketAddr], network: Network) -> Appliance {
     Appliance {
         name: name("test"),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits { sessions: SESSIONS, idle_ms: IDLE_MS as u32, ..Limits::default() },
         network,
         services: services.collect(),

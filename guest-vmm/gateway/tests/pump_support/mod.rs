@@ -53,6 +53,10 @@ pub(crate) fn appliance() -> Appliance {
         name: name.try_into().unwrap(),
         listen: ([127, 0, 0, 1], port).into(),
         protocol,
+        transport: core::default::Default::default(),
+        order: core::default::Default::default(),
+        state: core::default::Default::default(),
+        probe: core::default::Default::default(),
         on_mismatch: OnMismatch::StopSession,
         replicas: (0..replicas)
             .map(|number| Replica {
@@ -64,6 +68,8 @@ pub(crate) fn appliance() -> Appliance {
     Appliance {
         name: "test".try_into().unwrap(),
         metrics: None,
+        recovery: core::default::Default::default(),
+        seed: core::default::Default::default(),
         limits: Limits { connect_ms: CONNECT_MS, ..Limits::default() },
         network: Network::Kernel,
         guests: [].into_iter().collect(),

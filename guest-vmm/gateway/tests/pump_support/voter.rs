@@ -150,7 +150,7 @@ impl<'m> Voter<'m> {
 
     /// Opens a session in which the gateway's replica takes part.
     pub(crate) fn open(&mut self, id: SessionId, service: u8) -> bool {
-        let open = Message::new(Kind::Open, id).arg(service).at(1 << REPLICA);
+        let open = Message::new(Kind::Open, id).arg(service).to(1 << REPLICA);
         let written = self.say(&open, b"peer");
         if written {
             let known = Known {

@@ -48,6 +48,7 @@ fn grants(gateways: usize) -> Vec<Grant> {
         ("voter", "v2n_ring", "rw"),
         ("voter", "v2n_cursor", "r"),
         ("voter", "window", "rw"),
+        ("voter", "order", "rw"),
         ("voter", "broadcast_ring", "rw"),
         ("resh_monitor", "config", "r"),
         ("resh_monitor", "voter_stats", "r"),
