@@ -21,9 +21,9 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{Bytes, Words};
+pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
 pub use recovery::Recovery;
 pub use service::{Order, Probe, State, Transport};
-pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
 
 /// Services of one appliance, at most.
 pub const SERVICES_MAX: usize = 16;

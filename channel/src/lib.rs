@@ -11,7 +11,7 @@ pub mod joining;
 pub mod log;
 pub mod memory;
 pub mod message;
-pub pub mod order;
+pub mod order;
 mod ordering;
 pub mod ring;
 pub mod snapshot;

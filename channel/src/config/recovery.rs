@@ -49,7 +49,10 @@ impl Recovery {
         demand(time.contains(&self.window_ms), "window_ms")?;
         demand(time.contains(&self.boot_ms), "boot_ms")?;
         demand(time.contains(&self.back_off_ms), "back_off_ms")?;
-        demand((self.back_off_ms..=TIME_MS_MAX).contains(&self.back_off_max_ms), "back_off_max_ms")?;
+        demand(
+            (self.back_off_ms..=TIME_MS_MAX).contains(&self.back_off_max_ms),
+            "back_off_max_ms",
+        )?;
         demand(self.rejuvenate_s <= REJUVENATE_S_MAX, "rejuvenate_s")
     }
 }

@@ -49,8 +49,14 @@ impl Service {
             !udp || matches!(self.protocol, Protocol::Raw | Protocol::Dns),
             "protocol over UDP",
         )?;
-        demand(self.order == Order::Session || framed, "total order of a protocol without requests")?;
-        demand(self.state == State::None || self.order == Order::Total, "state without total order")?;
+        demand(
+            self.order == Order::Session || framed,
+            "total order of a protocol without requests",
+        )?;
+        demand(
+            self.state == State::None || self.order == Order::Total,
+            "state without total order",
+        )?;
         demand(
             self.state != State::Export || self.protocol == Protocol::Resp,
             "export of a protocol that has none",
