@@ -12,7 +12,7 @@ pub mod log;
 pub mod memory;
 pub mod message;
 pub mod order;
-mod ordering;
+pub mod ordering;
 pub mod ring;
 pub mod snapshot;
 pub mod stats;
