@@ -1,62 +1,21 @@
-//! A session whose bytes pass through a canonicaliser, here [`Http1`]: both streams are brought to one
-//! form on their way, and the canonicaliser says when it wants a connection to the replica.
+//! A session whose bytes pass through a canonicaliser: both streams are brought to one form on their way, and
+//! the canonicaliser says when it wants a connection to the replica.
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-
-use resh_channel::config::{Appliance, Protocol};
 use resh_channel::memory::{Bytes, copy_in};
 use resh_channel::message::Reason;
 
-use crate::http1::{self, ConnectionWish, Http1, Method, MethodSet, Profile};
-use crate::memory::Memory;
+use crate::canonicaliser::{self, Canonicaliser, ConnectionWish};
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Received, Sent, Upstream};
 
-/// Canonicalisers that no session uses now.
-pub(crate) type Spares = Vec<Box<Http1>>;
-
-/// How each service is brought to one form by this replica's canonicalisers, by service number. `None`
-/// if it is not, or has no such replica.
-pub(crate) fn profiles(
-    appliance: &Appliance,
-    replica: usize,
-    memory: Memory,
-) -> Vec<Option<Profile>> {
-    let of_service = |service: &resh_channel::config::Service| {
-        let (Protocol::Http1(settings), Some(replica)) =
-            (service.protocol, service.replicas.get(replica))
-        else {
-            return None;
-        };
-        let allowed = Method::ALL
-            .into_iter()
-            .filter(|method| settings.methods.contains(method.name().as_bytes()));
-        Some(Profile {
-            methods: allowed.fold(MethodSet::NONE, MethodSet::with),
-            max_head_bytes: settings.max_head_bytes as usize,
-            replica_port: replica.address.port(),
-            buffer_bytes: memory.buffer_bytes,
-            ..Profile::DEFAULT
-        })
-    };
-    appliance.services.iter().map(of_service).collect()
-}
-
-/// A canonicaliser for each session there can be, with room for the largest of `profiles`.
-pub(crate) fn spares(profiles: &[Option<Profile>], memory: Memory) -> Spares {
-    let largest = profiles.iter().flatten().max_by_key(|profile| profile.max_head_bytes);
-    let Some(profile) = largest else { return Spares::new() };
-    (0..memory.sessions).map(|_| Box::new(Http1::new(*profile))).collect()
-}
-
 /// Request bytes have come: as much as the canonicaliser takes goes on, the rest waits.
 pub(crate) fn data(session: &mut Session, bytes: Bytes<'_>, clock_s: u32, scratch: &mut [u8]) {
-    let result = match &mut session.http {
-        Some(http) if session.upload.is_empty() => {
+    let context = session.context(clock_s);
+    let result = match &mut session.canonicaliser {
+        Some(canonicaliser) if session.upload.is_empty() => {
             let len = bytes.copy_to(scratch);
-            let taken = http.client_data(&scratch[..len], clock_s);
+            let taken = canonicaliser.client_data(&scratch[..len], context);
             session.consumed += taken as u64;
             session.upload.push_private(&scratch[taken..len], clock_s)
         }
@@ -69,22 +28,22 @@ pub(crate) fn data(session: &mut Session, bytes: Bytes<'_>, clock_s: u32, scratc
 
 /// The connection could not be made.
 pub(crate) fn refused(session: &mut Session) {
-    if let Some(http) = &mut session.http {
-        http.server_reset();
+    if let Some(canonicaliser) = &mut session.canonicaliser {
+        canonicaliser.server_reset();
     }
 }
 
 /// The connection stands.
 pub(crate) fn opened(session: &mut Session) {
-    if let Some(http) = &mut session.http {
-        http.server_opened();
+    if let Some(canonicaliser) = &mut session.canonicaliser {
+        canonicaliser.server_opened();
     }
 }
 
 /// What a session needs to get on.
 struct Turning<'t, 'm, U> {
     session: &'t mut Session,
-    http: &'t mut Http1,
+    canonicaliser: &'t mut dyn Canonicaliser,
     upstream: &'t mut U,
     replies: &'t mut Replies<'m>,
     /// Something happened, so more may.
@@ -98,11 +57,16 @@ pub(crate) fn pump<U: Upstream>(
     replies: &mut Replies<'_>,
     scratch: &mut [u8],
 ) -> Result<Turn, Stop> {
-    let Some(mut http) = session.http.take() else { return Ok(Turn::Over) };
-    let mut turning =
-        Turning { session: &mut *session, http: &mut http, upstream, replies, moved: false };
+    let Some(mut canonicaliser) = session.canonicaliser.take() else { return Ok(Turn::Over) };
+    let mut turning = Turning {
+        session: &mut *session,
+        canonicaliser: &mut *canonicaliser,
+        upstream,
+        replies,
+        moved: false,
+    };
     let result = turning.turn(scratch);
-    session.http = Some(http);
+    session.canonicaliser = Some(canonicaliser);
     result
 }
 
@@ -114,10 +78,10 @@ impl<U: Upstream> Turning<'_, '_, U> {
         self.receive(scratch);
         self.reply()?;
         self.connect();
-        if let Some(end) = self.http.end() {
+        if let Some(end) = self.canonicaliser.end() {
             self.session.end_with(match end {
-                http1::End::Fin => End::Fin,
-                http1::End::Reset => End::Reset(Reason::Protocol),
+                canonicaliser::End::Fin => End::Fin,
+                canonicaliser::End::Reset => End::Reset(Reason::Protocol),
             });
         }
         self.session.tell_taken(self.replies)?;
@@ -138,7 +102,8 @@ impl<U: Upstream> Turning<'_, '_, U> {
     fn feed(&mut self) {
         let session = &mut *self.session;
         while let Some((piece, clock_s)) = session.upload.front() {
-            let taken = self.http.client_data(piece, clock_s);
+            let context = session.context(clock_s);
+            let taken = self.canonicaliser.client_data(piece, context);
             if taken == 0 {
                 return;
             }
@@ -147,7 +112,7 @@ impl<U: Upstream> Turning<'_, '_, U> {
             self.moved = true;
         }
         if session.client_fin && !session.finished {
-            self.http.client_fin();
+            self.canonicaliser.client_fin();
             session.finished = true;
             self.moved = true;
         }
@@ -155,14 +120,14 @@ impl<U: Upstream> Turning<'_, '_, U> {
 
     /// Sees to the connection that is wished for.
     fn connect(&mut self) {
-        match (self.http.connection(), self.session.link) {
+        match (self.canonicaliser.connection(), self.session.link) {
             (ConnectionWish::Open, Link::None) => {
                 self.session.link = Link::Wanted;
                 self.moved = true;
             }
             (ConnectionWish::Close, _) => {
                 self.close(false);
-                self.http.server_reset();
+                self.canonicaliser.server_reset();
             }
             _ => {}
         }
@@ -180,13 +145,13 @@ impl<U: Upstream> Turning<'_, '_, U> {
 
     fn send(&mut self) {
         while self.session.link == Link::Open && self.session.writable && !self.session.deaf {
-            let bytes = self.http.to_server();
+            let bytes = self.canonicaliser.to_server();
             if bytes.is_empty() {
                 return;
             }
             match self.upstream.send_private(self.index(), bytes) {
                 Sent::Some(n) => {
-                    self.http.sent_to_server(n);
+                    self.canonicaliser.sent_to_server(n);
                     self.moved = true;
                 }
                 Sent::WouldBlock => self.session.writable = false,
@@ -202,7 +167,7 @@ impl<U: Upstream> Turning<'_, '_, U> {
         }
         let waiting = &mut self.session.download;
         if !waiting.is_empty() {
-            let taken = self.http.server_data(waiting.front());
+            let taken = self.canonicaliser.server_data(waiting.front());
             waiting.consume(taken);
             self.moved |= taken > 0;
         }
@@ -211,7 +176,7 @@ impl<U: Upstream> Turning<'_, '_, U> {
         }
         match self.upstream.recv_private(self.index(), scratch) {
             Received::Some(n) => {
-                let taken = self.http.server_data(&scratch[..n]);
+                let taken = self.canonicaliser.server_data(&scratch[..n]);
                 // It was empty, and is as large as the scratch memory.
                 let _ = self.session.download.push_private(&scratch[taken..n]);
                 self.moved = true;
@@ -220,11 +185,11 @@ impl<U: Upstream> Turning<'_, '_, U> {
             // A reset that a send has met looks like a stream's end to the receiver.
             Received::Fin if !self.session.deaf => {
                 self.close(false);
-                self.http.server_fin();
+                self.canonicaliser.server_fin();
             }
             Received::Fin | Received::Gone => {
                 self.close(true);
-                self.http.server_reset();
+                self.canonicaliser.server_reset();
             }
         }
     }
@@ -232,7 +197,7 @@ impl<U: Upstream> Turning<'_, '_, U> {
     /// The canonical stream, as far as credit and room go.
     fn reply(&mut self) -> Result<(), Stop> {
         loop {
-            let bytes = self.http.to_client();
+            let bytes = self.canonicaliser.to_client();
             let len = self.session.credit_left().min(bytes.len() as u64);
             if len == 0 {
                 return Ok(());
@@ -241,7 +206,7 @@ impl<U: Upstream> Turning<'_, '_, U> {
             let len = copy_in(room, &bytes[..len as usize]);
             self.replies.commit(self.session.id, self.session.sent, len);
             self.session.sent += len as u64;
-            self.http.sent_to_client(len);
+            self.canonicaliser.sent_to_client(len);
             self.moved = true;
         }
     }

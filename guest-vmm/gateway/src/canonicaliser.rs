@@ -1,5 +1,8 @@
 //! What brings the two streams of a session to one form, whatever the protocol.
 
+use resh_channel::config::Service;
+use resh_channel::message::Nonce;
+
 /// What the session wants of the connection to its replica, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionWish {
@@ -28,7 +31,7 @@ pub struct Context {
     /// The request clock, in milliseconds since 1970-01-01 UTC. With `order = "session"` whole seconds.
     pub clock_ms: u64,
     /// A number that nobody can foresee. With `order = "session"` it is the session's, otherwise the request's.
-    pub nonce: [u8; 16],
+    pub nonce: Nonce,
 }
 
 /// One client session of one protocol. The caller moves bytes in and out as there is room; any call may
@@ -39,6 +42,12 @@ pub struct Context {
 /// Over UDP each call of [`client_data`](Self::client_data) and [`server_data`](Self::server_data) is one
 /// datagram, and so is all that [`to_server`](Self::to_server) and [`to_client`](Self::to_client) return at once.
 pub trait Canonicaliser {
+    /// The sessions to come are those of `service`, which replica number `replica` serves. Called between
+    /// sessions only. It needs no larger buffers than any of the services it was made for.
+    fn serve(&mut self, service: &Service, replica: usize) {
+        let _ = (service, replica);
+    }
+
     /// Takes bytes of the client, and returns how many. The rest is offered again.
     fn client_data(&mut self, bytes: &[u8], context: Context) -> usize;
     /// The client has ended its stream.

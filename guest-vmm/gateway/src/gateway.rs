@@ -4,20 +4,19 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use resh_channel::config::{Appliance, Protocol};
+use resh_channel::config::Appliance;
 use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
-use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
+use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Nonce, Reason, SessionId};
 use resh_channel::ring::{CURSOR_WORDS, Consumer, Record, Violation, note};
 
-use crate::canonical::Spares;
-use crate::http1::Profile;
 use crate::memory::{self, Buffers, Memory};
+use crate::protocols::{Form, Protocols};
 use crate::queue::Queue;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Event, Opening, Upstream};
-use crate::{Broken, SLOTS, canonical, raw};
+use crate::{Broken, SLOTS, canonical, probe, raw};
 
 /// How often we look whether the voter lets us in, in milliseconds.
 const JOIN_LOOK_MS: u64 = 5;
@@ -54,12 +53,8 @@ pub struct Gateway<'m, U> {
     generation: u64,
     rings: Rings<'m>,
     connect_ms: u64,
-    /// By service number: how its bytes are brought to one form. `None` if it has no such replica.
-    services: Vec<Option<Protocol>>,
-    /// By service number: what a canonicaliser is to know.
-    profiles: Vec<Option<Profile>>,
-    /// Canonicalisers that no session uses now.
-    spares: Spares,
+    /// The services, and the canonicalisers that no session uses now.
+    protocols: Protocols,
     /// Buffers that no session uses now.
     buffers: Vec<Buffers>,
     upstream: U,
@@ -90,14 +85,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         rings: Rings<'m>,
         upstream: U,
     ) -> Result<Self, Broken> {
-        let services: Vec<_> = appliance
-            .services
-            .iter()
-            .map(|service| (replica < service.replicas.len()).then_some(service.protocol))
-            .collect();
-        let profiles = canonical::profiles(appliance, replica, memory);
-        let spares = canonical::spares(&profiles, memory);
-        let canonical = !spares.is_empty();
+        let protocols = Protocols::new(&appliance.services, replica, memory);
         if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
             return Err(Broken::Regions);
         }
@@ -106,10 +94,8 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             generation,
             rings,
             connect_ms: appliance.limits.connect_ms.into(),
-            services,
-            profiles,
-            spares,
-            buffers: memory::pool(memory, canonical),
+            buffers: memory::pool(memory, protocols.is_canonical()),
+            protocols,
             upstream,
             replies: None,
             broadcast: None,
@@ -218,10 +204,12 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         if index >= self.sessions.len() {
             return Err(Broken::Broadcast(Violation::Header));
         }
-        if message.kind == Kind::Open {
+        if matches!(message.kind, Kind::Open | Kind::Probe) {
             self.drop_session(index);
             if message.to & (1 << self.replica) != 0 {
-                self.begin(message.session, message.arg.into());
+                let mut nonce = Nonce::default();
+                record.payload.copy_to(&mut nonce);
+                self.begin(message, nonce);
             }
             return Ok(());
         }
@@ -235,7 +223,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
                     return Err(Broken::Broadcast(Violation::Header));
                 }
                 session.received += record.payload.len() as u64;
-                if session.http.is_some() {
+                if session.canonicaliser.is_some() {
                     canonical::data(session, record.payload, message.clock_s, &mut self.scratch);
                 } else {
                     raw::data(session, record.payload, &mut self.upstream);
@@ -259,27 +247,25 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         Ok(())
     }
 
-    fn begin(&mut self, id: SessionId, service: usize) {
-        let Some(Some(protocol)) = self.services.get(service) else { return };
+    /// A session begins, or one without a client.
+    fn begin(&mut self, message: &Message, nonce: Nonce) {
+        let service = usize::from(message.arg);
+        let probe = message.kind == Kind::Probe;
         // There are as many buffers as sessions, and canonicalisers.
-        if self.buffers.is_empty() {
+        if self.buffers.is_empty() || self.protocols.service(service).is_none() {
             return;
         }
-        let http = match protocol {
-            // Wired with their canonicalisers.
-            Protocol::Dns | Protocol::Resp | Protocol::Pgwire => return,
-            Protocol::Raw => None,
-            Protocol::Http1(_) => {
-                let Some(mut http) = self.spares.pop() else { return };
-                if let Some(Some(profile)) = self.profiles.get(service) {
-                    http.serve(*profile);
-                }
-                Some(http)
-            }
+        let form = if probe { Some(Form::Raw) } else { self.protocols.take(service) };
+        let canonicaliser = match form {
+            Some(Form::Raw) => None,
+            Some(Form::Canonical(canonicaliser)) => Some(canonicaliser),
+            None => return,
         };
         let Some(buffers) = self.buffers.pop() else { return };
-        let index = usize::from(id.index);
-        self.sessions[index].begin(id, service, buffers, http);
+        let index = usize::from(message.session.index);
+        let session = &mut self.sessions[index];
+        session.begin(message.session, service, nonce, buffers, canonicaliser);
+        session.probe = probe;
         self.ready.push(index);
     }
 
@@ -293,9 +279,8 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         if core::mem::take(&mut session.live) {
             self.buffers.push(session.take_buffers());
         }
-        if let Some(mut http) = session.http.take() {
-            http.reset();
-            self.spares.push(http);
+        if let Some(canonicaliser) = session.canonicaliser.take() {
+            self.protocols.give_back(session.service, canonicaliser);
         }
         self.connecting.remove(index);
         self.ready.remove(index);
@@ -333,7 +318,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         if session.live && session.link == Link::Connecting {
             session.link = Link::None;
             self.connecting.remove(index);
-            if session.http.is_some() {
+            if session.canonicaliser.is_some() {
                 canonical::refused(session);
             } else {
                 session.end_with(End::Reset(Reason::Refused));
@@ -375,7 +360,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             }
             let Some(replies) = &mut self.replies else { break };
             let session = &mut self.sessions[index];
-            let turn = if session.http.is_some() {
+            let turn = if session.probe {
+                probe::pump(session, &mut self.upstream, replies)
+            } else if session.canonicaliser.is_some() {
                 canonical::pump(session, &mut self.upstream, replies, &mut self.scratch)
             } else {
                 raw::pump(session, &mut self.upstream, replies)

@@ -22,6 +22,8 @@ mod fifo;
 mod gateway;
 pub mod http1;
 mod memory;
+mod probe;
+mod protocols;
 pub mod queue;
 mod raw;
 mod replies;

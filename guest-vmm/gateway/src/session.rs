@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 use core::mem::take;
 
-use resh_channel::message::{Kind, Message, Reason, SessionId};
+use resh_channel::message::{Kind, Message, Nonce, Reason, SessionId};
 use resh_channel::window::REPLY_CREDIT_BYTES;
 
 use crate::TAKEN_STEP_BYTES;
+use crate::canonicaliser::{Canonicaliser, Context};
 use crate::fifo::{ClockedFifo, Fifo};
-use crate::http1::Http1;
 use crate::memory::Buffers;
 use crate::replies::{Replies, Stop};
 
@@ -53,6 +53,10 @@ pub(crate) struct Session {
     pub(crate) live: bool,
     /// Its service.
     pub(crate) service: usize,
+    /// A number that nobody can foresee, the same for all replicas.
+    pub(crate) nonce: Nonce,
+    /// There is no client: only whether the replica accepts a connection is asked.
+    pub(crate) probe: bool,
 
     /// The connection to the replica.
     pub(crate) link: Link,
@@ -87,8 +91,8 @@ pub(crate) struct Session {
     /// The voter was told.
     pub(crate) ended: bool,
 
-    /// What brings the bytes to one form, if they are not `raw`.
-    pub(crate) http: Option<Box<Http1>>,
+    /// What brings the bytes to one form, if they are not to stay as they are.
+    pub(crate) canonicaliser: Option<Box<dyn Canonicaliser>>,
     /// Bytes of the replica that it did not take yet.
     pub(crate) download: Fifo,
 }
@@ -100,6 +104,8 @@ impl Session {
             id: SessionId::default(),
             live: false,
             service: 0,
+            nonce: Nonce::default(),
+            probe: false,
             link: Link::None,
             connect_by_ms: 0,
             readable: false,
@@ -115,7 +121,7 @@ impl Session {
             credit: 0,
             end: None,
             ended: false,
-            http: None,
+            canonicaliser: None,
             download: Fifo::default(),
         }
     }
@@ -125,14 +131,17 @@ impl Session {
         &mut self,
         id: SessionId,
         service: usize,
+        nonce: Nonce,
         buffers: Buffers,
-        http: Option<Box<Http1>>,
+        canonicaliser: Option<Box<dyn Canonicaliser>>,
     ) {
         self.id = id;
         self.live = true;
         self.service = service;
-        self.link = if http.is_some() { Link::None } else { Link::Wanted };
-        self.http = http;
+        self.nonce = nonce;
+        self.probe = false;
+        self.link = if canonicaliser.is_some() { Link::None } else { Link::Wanted };
+        self.canonicaliser = canonicaliser;
         self.download = buffers.download;
         self.unlink();
         self.received = 0;
@@ -184,6 +193,11 @@ impl Session {
     pub(crate) fn discard_upload(&mut self) {
         self.consumed += self.upload.len() as u64;
         self.upload.clear();
+    }
+
+    /// What bytes of the client with this request clock come with.
+    pub(crate) fn context(&self, clock_s: u32) -> Context {
+        Context { clock_ms: u64::from(clock_s) * 1000, nonce: self.nonce }
     }
 
     /// Reply bytes the voter may be sent now.

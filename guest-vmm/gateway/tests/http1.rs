@@ -2,7 +2,8 @@
 
 mod http1_support;
 
-use gateway::http1::{ConnectionWish, End, Http1, MethodSet, Profile};
+use gateway::canonicaliser::{ConnectionWish, End};
+use gateway::http1::{Http1, MethodSet, Profile};
 use http1_support::network::{Record, Replica, Seen, Wire, run};
 use http1_support::strict;
 

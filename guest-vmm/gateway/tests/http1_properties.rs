@@ -4,7 +4,8 @@
 
 mod http1_support;
 
-use gateway::http1::{End, Http1, Method, Profile};
+use gateway::canonicaliser::End;
+use gateway::http1::{Http1, Method, Profile};
 use http1_support::dialect::{Dialect, MODIFIED, PORT};
 use http1_support::network::{Record, Replica, Wire, run};
 use http1_support::{Rng, cases, mutate, show, strict};

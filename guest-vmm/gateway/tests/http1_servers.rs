@@ -6,7 +6,8 @@ mod http1_support;
 use std::io::Write as _;
 use std::time::Duration;
 
-use gateway::http1::{End, Http1, Profile};
+use gateway::canonicaliser::End;
+use gateway::http1::{Http1, Profile};
 use http1_support::network::Seen;
 use http1_support::servers::{Server, Site};
 use http1_support::{Rng, cases, mutate, show, strict, tcp};

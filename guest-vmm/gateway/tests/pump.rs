@@ -6,7 +6,7 @@ mod pump_support;
 use pump_support::server::{Ends, Servers};
 use pump_support::voter::Voter;
 use pump_support::{CONNECT_MS, ELSEWHERE, HTTP, Memory, RAW, REPLICA, Random};
-use resh_channel::message::{Kind, Message, Reason, SessionId};
+use resh_channel::message::{CONNECTED, Kind, Message, Reason, SessionId};
 
 fn id(index: u16, generation: u16) -> SessionId {
     SessionId { index, generation }
@@ -267,6 +267,37 @@ fn a_session_ends_when_the_voter_says_so() {
     voter.hear();
     assert_eq!(voter.sessions[&1].replied, b"hello");
     assert_eq!(voter.gateway.sessions(), 2);
+}
+
+#[test]
+fn a_probe_is_answered_when_the_server_accepts() {
+    let memory = Memory::new();
+    let mut voter = Voter::joined(memory.rings());
+    for (index, service) in [(1272, RAW), (1273, HTTP), (1274, HTTP), (1275, RAW)] {
+        assert!(voter.probe(id(index, 2), service));
+    }
+    assert!(voter.probe(id(1276, 2), ELSEWHERE));
+    voter.run();
+    voter.hear();
+    assert!(voter.sessions.values().all(|known| !known.fin && known.reset.is_none()));
+    voter.servers().settle(1272, true);
+    voter.servers().settle(1273, true);
+    voter.servers().settle(1274, false);
+    voter.run();
+    voter.now_ms += u64::from(CONNECT_MS);
+    voter.run();
+    voter.hear();
+    for index in [1272, 1273] {
+        let known = &voter.sessions[&index];
+        assert_eq!((&known.replied[..], known.fin), (CONNECTED, true));
+    }
+    for index in [1274, 1275] {
+        let known = &voter.sessions[&index];
+        assert_eq!((known.replied.len(), known.reset), (0, Some(Reason::Refused as u8)));
+    }
+    let known = &voter.sessions[&1276];
+    assert!(!known.fin && known.reset.is_none(), "an answer for another replica");
+    assert_eq!((voter.gateway.sessions(), voter.servers().of_session.len()), (0, 0));
 }
 
 #[test]

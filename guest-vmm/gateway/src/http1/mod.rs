@@ -11,6 +11,7 @@
 //! either arrive.
 
 mod buffer;
+mod canonicaliser;
 mod chunked;
 mod client;
 mod clock;
@@ -32,6 +33,7 @@ mod upstream;
 use alloc::boxed::Box;
 use alloc::vec;
 
+use crate::canonicaliser::{ConnectionWish, End};
 use buffer::Buffer;
 use client::Phase;
 use clock::Clocks;
@@ -103,28 +105,6 @@ impl Default for Profile {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// What the session wants of the connection to its replica, now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionWish {
-    /// There is none and none is needed.
-    None,
-    /// One is needed, or the one there is is to be kept. If there is none: connect, then call
-    /// [`Http1::server_opened`], or [`Http1::server_reset`] if that failed.
-    Open,
-    /// The one there is, or the attempt, is to be closed. Do so and confirm with
-    /// [`Http1::server_reset`] (or [`Http1::server_fin`]); only then is another one asked for.
-    Close,
-}
-
-/// How the canonical stream to the client ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Orderly.
-    Fin,
-    /// The message under way cannot be completed.
-    Reset,
 }
 
 /// One client session. The caller moves bytes in and out as there is room; any call may change what

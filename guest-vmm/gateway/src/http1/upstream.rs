@@ -1,6 +1,6 @@
 //! The connection to the replica, as the session sees it.
 
-use super::ConnectionWish;
+use crate::canonicaliser::ConnectionWish;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Link {

@@ -2,7 +2,8 @@
 //! from a seed.
 
 use super::Rng;
-use gateway::http1::{ConnectionWish, End, Http1};
+use gateway::canonicaliser::{ConnectionWish, End};
+use gateway::http1::Http1;
 
 /// A record of the client's stream.
 pub(crate) type Record = (Vec<u8>, u32);

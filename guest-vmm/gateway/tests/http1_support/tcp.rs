@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::network::{Record, Seen};
-use gateway::http1::{ConnectionWish, Http1};
+use gateway::canonicaliser::ConnectionWish;
+use gateway::http1::Http1;
 
 /// Runs the records through `http` against the server at `address`, until the session ends or nothing
 /// has moved for `patience`.

@@ -5,12 +5,15 @@ use std::sync::atomic::Ordering;
 
 use gateway::{Gateway, Rings};
 use resh_channel::joining;
-use resh_channel::message::{Kind, Message, SessionId};
+use resh_channel::message::{Kind, Message, Nonce, SessionId};
 use resh_channel::ring::{Consumer, Producer, note};
 use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
 
 use super::server::Servers;
 use super::{GENERATION, MEMORY, REPLICA, appliance};
+
+/// The nonce of all sessions.
+pub(crate) const NONCE: Nonce = *b"sixteen letters.";
 
 /// What is known of a session.
 pub(crate) struct Known {
@@ -150,8 +153,17 @@ impl<'m> Voter<'m> {
 
     /// Opens a session in which the gateway's replica takes part.
     pub(crate) fn open(&mut self, id: SessionId, service: u8) -> bool {
-        let open = Message::new(Kind::Open, id).arg(service).to(1 << REPLICA);
-        let written = self.say(&open, b"peer");
+        self.begin(Message::new(Kind::Open, id).arg(service), &NONCE)
+    }
+
+    /// Opens a session without a client.
+    pub(crate) fn probe(&mut self, id: SessionId, service: u8) -> bool {
+        self.begin(Message::new(Kind::Probe, id).arg(service), &[])
+    }
+
+    fn begin(&mut self, message: Message, payload: &[u8]) -> bool {
+        let id = message.session;
+        let written = self.say(&message.to(1 << REPLICA), payload);
         if written {
             let known = Known {
                 id,
