@@ -84,6 +84,7 @@ impl<U: Upstream> Turning<'_, '_, U> {
                 canonicaliser::End::Reset => End::Reset(Reason::Protocol),
             });
         }
+        self.rest()?;
         self.session.tell_taken(self.replies)?;
         self.session.tell_end(self.replies)?;
         Ok(match self.session.end {
@@ -92,6 +93,17 @@ impl<U: Upstream> Turning<'_, '_, U> {
             _ if self.moved => Turn::Again,
             _ => Turn::Idle,
         })
+    }
+
+    /// Between requests another replica may begin to take part.
+    fn rest(&mut self) -> Result<(), Stop> {
+        let session = &mut *self.session;
+        let goes_on = session.end.is_none() && !session.client_fin;
+        let done = session.upload.is_empty() && self.canonicaliser.to_client().is_empty();
+        if goes_on && done && self.canonicaliser.at_rest() {
+            session.tell_rest(self.replies)?;
+        }
+        Ok(())
     }
 
     fn index(&self) -> usize {

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use resh_channel::config::Appliance;
 use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
-use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Nonce, Reason, SessionId};
+use resh_channel::message::{
+    AdmitHead, Kind, MAX_PAYLOAD_BYTES, Message, Nonce, Reason, SessionId,
+};
 use resh_channel::ring::{CURSOR_WORDS, Consumer, Record, Violation, note};
 
 use crate::memory::{self, Buffers, Memory};
@@ -204,15 +206,33 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         if index >= self.sessions.len() {
             return Err(Broken::Broadcast(Violation::Header));
         }
-        if matches!(message.kind, Kind::Open | Kind::Probe) {
-            self.drop_session(index);
-            if message.to & (1 << self.replica) != 0 {
-                let mut nonce = Nonce::default();
-                record.payload.copy_to(&mut nonce);
-                self.begin(message, nonce);
+        let for_us = message.to & (1 << self.replica) != 0;
+        match message.kind {
+            Kind::Open | Kind::Probe => {
+                self.drop_session(index);
+                if for_us {
+                    let mut nonce = Nonce::default();
+                    record.payload.copy_to(&mut nonce);
+                    self.begin(message, nonce);
+                }
             }
-            return Ok(());
+            Kind::Admit if for_us => {
+                let mut head = [0; size_of::<AdmitHead>()];
+                record.payload.copy_to(&mut head);
+                let head: AdmitHead = zerocopy::transmute!(head);
+                self.drop_session(index);
+                if self.begin(message, head.nonce) {
+                    self.sessions[index].skip(message.offset, &head);
+                }
+            }
+            Kind::Admit => {}
+            _ => self.handle_for_session(index, record)?,
         }
+        Ok(())
+    }
+
+    fn handle_for_session(&mut self, index: usize, record: &Record<'_>) -> Result<(), Broken> {
+        let message = &record.message;
         let session = &mut self.sessions[index];
         if !session.live || session.id != message.session {
             return Ok(());
@@ -247,26 +267,27 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         Ok(())
     }
 
-    /// A session begins, or one without a client.
-    fn begin(&mut self, message: &Message, nonce: Nonce) {
+    /// A session begins, or one without a client. False if this replica cannot serve it.
+    fn begin(&mut self, message: &Message, nonce: Nonce) -> bool {
         let service = usize::from(message.arg);
         let probe = message.kind == Kind::Probe;
         // There are as many buffers as sessions, and canonicalisers.
         if self.buffers.is_empty() || self.protocols.service(service).is_none() {
-            return;
+            return false;
         }
         let form = if probe { Some(Form::Raw) } else { self.protocols.take(service) };
         let canonicaliser = match form {
             Some(Form::Raw) => None,
             Some(Form::Canonical(canonicaliser)) => Some(canonicaliser),
-            None => return,
+            None => return false,
         };
-        let Some(buffers) = self.buffers.pop() else { return };
+        let Some(buffers) = self.buffers.pop() else { return false };
         let index = usize::from(message.session.index);
         let session = &mut self.sessions[index];
         session.begin(message.session, service, nonce, buffers, canonicaliser);
         session.probe = probe;
         self.ready.push(index);
+        true
     }
 
     /// Ends a session at once, if there is one: its connection is aborted.

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::mem::take;
 
-use resh_channel::message::{Kind, Message, Nonce, Reason, SessionId};
+use resh_channel::message::{AdmitHead, Kind, Message, Nonce, Reason, SessionId};
 use resh_channel::window::REPLY_CREDIT_BYTES;
 
 use crate::TAKEN_STEP_BYTES;
@@ -75,6 +75,8 @@ pub(crate) struct Session {
     pub(crate) consumed: u64,
     /// What the voter knows of that.
     taken: u64,
+    /// Where it knows the session to be at rest.
+    rested: u64,
     /// The rest.
     pub(crate) upload: ClockedFifo,
     /// The client ended its stream.
@@ -114,6 +116,7 @@ impl Session {
             received: 0,
             consumed: 0,
             taken: 0,
+            rested: 0,
             upload: ClockedFifo::default(),
             client_fin: false,
             finished: false,
@@ -147,6 +150,7 @@ impl Session {
         self.received = 0;
         self.consumed = 0;
         self.taken = 0;
+        self.rested = 0;
         self.upload = buffers.upload;
         self.client_fin = false;
         self.finished = false;
@@ -154,6 +158,17 @@ impl Session {
         self.credit = REPLY_CREDIT_BYTES as u64;
         self.end = None;
         self.ended = false;
+    }
+
+    /// The session has gone on for a while before this replica takes part: `received` bytes of the request
+    /// stream are no business of its.
+    pub(crate) fn skip(&mut self, received: u64, head: &AdmitHead) {
+        self.received = received;
+        self.consumed = received;
+        self.taken = received;
+        self.rested = received;
+        self.sent = head.reply_offset.get();
+        self.credit = head.reply_credit.get();
     }
 
     /// Takes the buffers out, empty.
@@ -211,6 +226,15 @@ impl Session {
         if self.consumed - self.taken >= TAKEN_STEP_BYTES {
             replies.say(&Message::new(Kind::Taken, self.id).at(self.consumed))?;
             self.taken = self.consumed;
+        }
+        Ok(())
+    }
+
+    /// Tells the voter that every request up to here is answered in full, unless it knows.
+    pub(crate) fn tell_rest(&mut self, replies: &mut Replies<'_>) -> Result<(), Stop> {
+        if self.consumed > self.rested {
+            replies.say(&Message::new(Kind::Rest, self.id).at(self.consumed))?;
+            self.rested = self.consumed;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicU64;
 use gateway::Rings;
 use resh_channel::config::{Appliance, Http1, Limits, Network, OnMismatch, Protocol};
 use resh_channel::config::{Replica, Service};
+use resh_channel::message::SessionId;
+use voter::Voter;
 
 /// The replica number of the gateway under test.
 pub(crate) const REPLICA: usize = 1;
@@ -24,6 +26,19 @@ pub(crate) const RAW: u8 = 0;
 pub(crate) const HTTP: u8 = 1;
 /// Number of a service that has no such replica.
 pub(crate) const ELSEWHERE: u8 = 2;
+
+/// A session's id.
+pub(crate) fn id(index: u16, generation: u16) -> SessionId {
+    SessionId { index, generation }
+}
+
+/// A session with a connection that stands.
+pub(crate) fn standing(voter: &mut Voter<'_>, id: SessionId) {
+    assert!(voter.open(id, RAW));
+    voter.run();
+    voter.servers().settle(id.index.into(), true);
+    voter.run();
+}
 
 /// Shared memory.
 pub(crate) struct Memory {

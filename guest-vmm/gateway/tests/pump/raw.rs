@@ -1,16 +1,9 @@
-//! The gateway between a scripted voter and a scripted server: what goes in at one end comes out at the
-//! other, whatever the pieces, the order and the pace.
+//! Bytes as they are, and what holds for every protocol: order, pace, credit, ends.
 
-mod pump_support;
-
-use pump_support::server::{Ends, Servers};
-use pump_support::voter::Voter;
-use pump_support::{CONNECT_MS, ELSEWHERE, HTTP, Memory, RAW, REPLICA, Random};
-use resh_channel::message::{CONNECTED, Kind, Message, Reason, SessionId};
-
-fn id(index: u16, generation: u16) -> SessionId {
-    SessionId { index, generation }
-}
+use crate::support::server::Ends;
+use crate::support::voter::Voter;
+use crate::support::{CONNECT_MS, ELSEWHERE, Memory, RAW, REPLICA, Random, id, standing};
+use resh_channel::message::{Kind, Message, Reason};
 
 /// What is to happen in one session.
 struct Plan {
@@ -132,14 +125,6 @@ fn raw_bytes_arrive_in_order_and_in_full() {
         }
         assert_eq!(voter.gateway.sessions(), 0, "seed {seed}: sessions left");
     }
-}
-
-/// A session with a connection that stands.
-fn standing(voter: &mut Voter<'_>, id: SessionId) {
-    assert!(voter.open(id, RAW));
-    voter.run();
-    voter.servers().settle(id.index.into(), true);
-    voter.run();
 }
 
 #[test]
@@ -270,37 +255,6 @@ fn a_session_ends_when_the_voter_says_so() {
 }
 
 #[test]
-fn a_probe_is_answered_when_the_server_accepts() {
-    let memory = Memory::new();
-    let mut voter = Voter::joined(memory.rings());
-    for (index, service) in [(1272, RAW), (1273, HTTP), (1274, HTTP), (1275, RAW)] {
-        assert!(voter.probe(id(index, 2), service));
-    }
-    assert!(voter.probe(id(1276, 2), ELSEWHERE));
-    voter.run();
-    voter.hear();
-    assert!(voter.sessions.values().all(|known| !known.fin && known.reset.is_none()));
-    voter.servers().settle(1272, true);
-    voter.servers().settle(1273, true);
-    voter.servers().settle(1274, false);
-    voter.run();
-    voter.now_ms += u64::from(CONNECT_MS);
-    voter.run();
-    voter.hear();
-    for index in [1272, 1273] {
-        let known = &voter.sessions[&index];
-        assert_eq!((&known.replied[..], known.fin), (CONNECTED, true));
-    }
-    for index in [1274, 1275] {
-        let known = &voter.sessions[&index];
-        assert_eq!((known.replied.len(), known.reset), (0, Some(Reason::Refused as u8)));
-    }
-    let known = &voter.sessions[&1276];
-    assert!(!known.fin && known.reset.is_none(), "an answer for another replica");
-    assert_eq!((voter.gateway.sessions(), voter.servers().of_session.len()), (0, 0));
-}
-
-#[test]
 fn sessions_without_this_replica_are_none_of_its_business() {
     let memory = Memory::new();
     let mut voter = Voter::joined(memory.rings());
@@ -345,114 +299,5 @@ fn a_voter_that_breaks_the_rules_ends_the_domain() {
         standing(&mut voter, id(0, 0));
         assert!(voter.say(&bad, b"x"));
         assert!(voter.gateway.round(0).is_err(), "{bad:?}");
-    }
-}
-
-/// Answers each request that is complete with its path, in the manner of one make of server.
-fn answer(servers: &mut Servers, random: &mut Random, answered: &mut usize, make: usize) {
-    let open: Vec<usize> = servers.of_session.keys().copied().collect();
-    for session in open {
-        let at = servers.of_session[&session];
-        let connection = &mut servers.all[at];
-        let Some(end) = connection.got.windows(4).position(|four| four == b"\r\n\r\n") else {
-            continue;
-        };
-        let head: Vec<u8> = connection.got.drain(..end + 4).collect();
-        let head = String::from_utf8(head).unwrap();
-        let path = head.split(' ').nth(1).unwrap();
-        let body = path.repeat(1 + path.len() % 50);
-        let len = body.len();
-        let reply = match make {
-            0 => format!(
-                "HTTP/1.1 200 OK\r\nServer: one\r\nDate: Mon, 01 Jan 2001 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: {len}\r\n\r\n{body}"
-            ),
-            _ => format!(
-                "HTTP/1.1 200 Fine\r\ncontent-type: text/plain\r\ncontent-length: {len}\r\nserver: Other/2\r\n\r\n{body}"
-            ),
-        };
-        *answered += 1;
-        let mut rest = reply.as_bytes();
-        while !rest.is_empty() {
-            let len = rest.len().min(random.length(3000));
-            servers.arrive(session, &rest[..len], None);
-            rest = &rest[len..];
-        }
-    }
-}
-
-/// What the client gets of a server of that make, if these records come from it.
-fn canonical_replies(records: &[(Vec<u8>, u32)], make: usize, seed: u64) -> (Vec<u8>, bool) {
-    let memory = Memory::new();
-    let mut voter = Voter::joined(memory.rings());
-    let random = &mut Random(seed);
-    let mut answered = 0;
-    assert!(voter.open(id(0, 0), HTTP));
-    let mut next = 0;
-    for round in 0..20_000 {
-        if voter.sessions[&0].fin {
-            break;
-        }
-        let late = round > 10_000;
-        // Now and then the server sleeps until the client cannot say more.
-        let credit = voter.sessions[&0].request_credit();
-        let more = records.get(next).is_some_and(|(bytes, _)| bytes.len() <= credit);
-        let asleep = seed.is_multiple_of(2) && more && !late;
-        if (late || random.one_in(3)) && next < records.len() {
-            let (bytes, clock_s) = &records[next];
-            voter.clock_s = *clock_s;
-            if bytes.len() <= voter.sessions[&0].request_credit() && voter.request(0, bytes) {
-                next += 1;
-            }
-        } else if next == records.len() && !voter.sessions[&0].fin_sent {
-            voter.request_fin(0);
-        }
-        if !asleep && (late || random.one_in(3)) {
-            voter.servers().settle(0, true);
-            voter.servers().make_room(0, random.length(2000));
-        }
-        if !asleep && (late || random.one_in(3)) {
-            answer(voter.servers(), random, &mut answered, make);
-        }
-        if late || random.one_in(3) {
-            voter.servers().most = random.length(5000);
-            voter.hear_some(5);
-            voter.allow(0, random.length(3000) as u64);
-        }
-        voter.run();
-    }
-    assert_eq!(voter.sessions[&0].reset, None);
-    let known = &voter.sessions[&0];
-    (known.replied.clone(), known.fin)
-}
-
-#[test]
-fn two_makes_of_server_give_the_client_the_same_bytes() {
-    for seed in 0..30 {
-        let random = &mut Random(seed);
-        // Some more than the canonicaliser takes at once.
-        let requests = 1 + random.below(60);
-        let mut stream = Vec::new();
-        for number in 0..requests {
-            let filler = "/path".repeat(20 + random.length(300));
-            stream
-                .extend(format!("GET /{number}{filler} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes());
-        }
-        let mut records = Vec::new();
-        let mut clock_s = 1_700_000_000;
-        let mut rest = &stream[..];
-        while !rest.is_empty() {
-            let len = rest.len().min(random.length(3000));
-            clock_s += u32::from(random.one_in(3));
-            records.push((rest[..len].to_vec(), clock_s));
-            rest = &rest[len..];
-        }
-        let (one, one_fin) = canonical_replies(&records, 0, seed + 1000);
-        let (other, other_fin) = canonical_replies(&records, 1, seed + 2000);
-        let text = String::from_utf8_lossy(&one).into_owned();
-        assert_eq!(text.matches("HTTP/1.1 200").count(), requests, "seed {seed}: {text}");
-        // The clock of its record is that of a request, also when it had to wait.
-        assert_eq!(text.matches(" 2023 ").count(), requests, "seed {seed}: {text}");
-        assert!(one == other, "seed {seed}:\n{text}\n{}", String::from_utf8_lossy(&other));
-        assert!(one_fin && other_fin, "seed {seed}: no end");
     }
 }

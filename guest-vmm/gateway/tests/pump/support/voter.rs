@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 
 use gateway::{Gateway, Rings};
 use resh_channel::joining;
-use resh_channel::message::{Kind, Message, Nonce, SessionId};
+use resh_channel::message::{AdmitHead, Kind, Message, Nonce, SessionId};
 use resh_channel::ring::{Consumer, Producer, note};
 use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
+
+use zerocopy::IntoBytes;
 
 use super::server::Servers;
 use super::{GENERATION, MEMORY, REPLICA, appliance};
@@ -22,12 +24,21 @@ pub(crate) struct Known {
     pub(crate) fin_sent: bool,
     pub(crate) taken: u64,
     pub(crate) credit: u64,
+    /// Reply bytes before those.
+    pub(crate) skipped: u64,
     pub(crate) replied: Vec<u8>,
     pub(crate) fin: bool,
     pub(crate) reset: Option<u8>,
+    /// Where it was at rest: positions in the request and the reply stream.
+    pub(crate) rests: Vec<(u64, u64)>,
 }
 
 impl Known {
+    /// Position in the reply stream.
+    pub(crate) fn reply_end(&self) -> u64 {
+        self.skipped + self.replied.len() as u64
+    }
+
     /// Request bytes that may be sent.
     pub(crate) fn request_credit(&self) -> usize {
         (self.taken + REQUEST_CREDIT_BYTES as u64 - self.sent) as usize
@@ -161,6 +172,27 @@ impl<'m> Voter<'m> {
         self.begin(Message::new(Kind::Probe, id).arg(service), &[])
     }
 
+    /// Lets the gateway's replica take part from these positions of the request and the reply stream on.
+    pub(crate) fn admit(
+        &mut self,
+        id: SessionId,
+        service: u8,
+        (request, reply): (u64, u64),
+    ) -> bool {
+        let head = AdmitHead {
+            nonce: NONCE,
+            reply_offset: reply.into(),
+            reply_credit: (reply + REPLY_CREDIT_BYTES as u64).into(),
+        };
+        let message = Message::new(Kind::Admit, id).arg(service).at(request);
+        let written = self.begin(message, head.as_bytes());
+        if let Some(known) = self.sessions.get_mut(&id.index).filter(|_| written) {
+            (known.sent, known.taken) = (request, request);
+            (known.skipped, known.credit) = (reply, head.reply_credit.get());
+        }
+        written
+    }
+
     fn begin(&mut self, message: Message, payload: &[u8]) -> bool {
         let id = message.session;
         let written = self.say(&message.to(1 << REPLICA), payload);
@@ -171,9 +203,11 @@ impl<'m> Voter<'m> {
                 fin_sent: false,
                 taken: 0,
                 credit: REPLY_CREDIT_BYTES as u64,
+                skipped: 0,
                 replied: Vec::new(),
                 fin: false,
                 reset: None,
+                rests: Vec::new(),
             };
             self.sessions.insert(id.index, known);
         }
@@ -236,18 +270,24 @@ impl<'m> Voter<'m> {
                 Kind::Data => {
                     assert!(!known.fin, "data after the end");
                     assert!(!bytes.is_empty());
-                    assert_eq!(offset, known.replied.len() as u64, "a gap");
+                    assert_eq!(offset, known.reply_end(), "a gap");
                     known.replied.extend(&bytes);
-                    assert!(known.replied.len() as u64 <= known.credit, "beyond the credit");
+                    assert!(known.reply_end() <= known.credit, "beyond the credit");
                 }
                 Kind::Fin => {
-                    assert_eq!((offset, known.fin), (known.replied.len() as u64, false));
+                    assert_eq!((offset, known.fin), (known.reply_end(), false));
                     known.fin = true;
                 }
                 Kind::Reset => known.reset = Some(arg),
                 Kind::Taken => {
                     assert!(offset > known.taken && offset <= known.sent, "impossible `Taken`");
                     known.taken = offset;
+                }
+                Kind::Rest => {
+                    let last = known.rests.last().map_or(0, |(request, _)| *request);
+                    assert!(offset > last && offset <= known.sent, "impossible `Rest`");
+                    assert!(!known.fin, "at rest after the end");
+                    known.rests.push((offset, known.reply_end()));
                 }
                 other => panic!("a gateway says {other:?}"),
             }

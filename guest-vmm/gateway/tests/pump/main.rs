@@ -1,0 +1,8 @@
+//! The gateway between a scripted voter and a scripted server: what goes in at one end comes out at the
+//! other, whatever the pieces, the order and the pace.
+
+mod http1;
+mod probe;
+mod raw;
+mod rest;
+mod support;
