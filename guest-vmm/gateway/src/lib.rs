@@ -17,6 +17,7 @@ extern crate std;
 
 mod canonical;
 pub mod canonicaliser;
+pub mod dns;
 pub mod domain;
 mod fifo;
 mod gateway;

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use resh_channel::config::{Protocol, Service};
 
 use crate::canonicaliser::Canonicaliser;
-use crate::http1::Http1;
+use crate::dns::Dns;
+use crate::http1::{Http1, SharedTokens, Tokens};
 use crate::memory::Memory;
 
 /// Kinds of protocol with a canonicaliser.
@@ -33,8 +34,16 @@ fn canonicaliser<'s>(
     Some(match protocol {
         Protocol::Raw => return None,
         Protocol::Http1(_) => Box::new(Http1::for_any(services, replica, memory)),
-        Protocol::Dns | Protocol::Resp | Protocol::Pgwire => return None,
+        Protocol::Dns => Box::new(Dns::for_any(services)),
+        Protocol::Resp | Protocol::Pgwire => return None,
     })
+}
+
+/// What the sessions of `service` share: values that stand for private ones of the replica.
+fn tokens(service: &Service) -> Option<SharedTokens> {
+    let Protocol::Http1(settings) = service.protocol else { return None };
+    let names: Vec<_> = settings.private_cookies.names().collect();
+    (!names.is_empty()).then(|| SharedTokens::new(Tokens::new(&names).into()))
 }
 
 /// What a session of some service needs beside its buffers.
@@ -49,6 +58,8 @@ pub(crate) enum Form {
 pub(crate) struct Protocols {
     replica: usize,
     services: Vec<Service>,
+    /// By service: what stands for the private values of this replica.
+    tokens: Vec<Option<SharedTokens>>,
     spares: [Vec<Box<dyn Canonicaliser>>; KINDS],
 }
 
@@ -65,7 +76,8 @@ impl Protocols {
                 spares[kind] = (0..memory.sessions).map_while(make).collect();
             }
         }
-        Self { replica, services: services.to_vec(), spares }
+        let tokens = services.iter().map(tokens).collect();
+        Self { replica, services: services.to_vec(), tokens, spares }
     }
 
     /// The service of that number, if this replica has it.
@@ -87,6 +99,9 @@ impl Protocols {
         let Some(kind) = kind(service.protocol) else { return Some(Form::Raw) };
         let mut canonicaliser = self.spares[kind].pop()?;
         canonicaliser.serve(service, self.replica);
+        if let Some(Some(tokens)) = self.tokens.get(number) {
+            canonicaliser.remember_in(tokens);
+        }
         Some(Form::Canonical(canonicaliser))
     }
 

@@ -86,14 +86,14 @@ impl Name {
     }
 
     /// The name from byte `at` on, where a label begins.
-    pub(super) fn from_label(&self, at: usize) -> &[u8] {
+    pub(super) fn suffix(&self, at: usize) -> &[u8] {
         self.bytes().get(at..).unwrap_or(&[])
     }
 
     /// Where the labels of `ancestor` begin in this name, if it ends with all of them.
     pub(super) fn find(&self, ancestor: &[u8]) -> Option<usize> {
         let at = self.bytes().len().checked_sub(ancestor.len())?;
-        (self.from_label(at) == ancestor && self.labels().any(|label| label == at)).then_some(at)
+        (self.suffix(at) == ancestor && self.labels().any(|label| label == at)).then_some(at)
     }
 
     /// Whether this is `ancestor`, or below it.
@@ -159,9 +159,9 @@ mod tests {
             b"\x03ab",
             b"\x01a",
             b"\xc0",
-            b"\xc0\x00",         // points to itself
-            b"\x01a\xc0\x00",    // points into its own part
-            b"\x40a\0",          // a type of label that there is not
+            b"\xc0\x00",      // points to itself
+            b"\x01a\xc0\x00", // points into its own part
+            b"\x40a\0",       // a type of label that there is not
             &long,
         ];
         for bytes in wrong {

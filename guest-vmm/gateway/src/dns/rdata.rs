@@ -2,7 +2,7 @@
 //! case and without the server's compression. Types that are not listed are bytes (RFC 3597).
 
 use super::name::Name;
-use super::wire::Writer;
+use super::wire::{Writer, u16_at};
 
 /// A part of a record's data.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,16 @@ fn is_compressible(rtype: u16) -> bool {
     matches!(rtype, 2 | 5 | 6 | 12 | 15)
 }
 
+/// Whether the data of an `OPT` record is a sequence of whole options (RFC 6891 section 6.1.2).
+pub(super) fn is_options(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let Some(len) = u16_at(bytes, 2) else { return false };
+        let Some(rest) = bytes.get(4 + usize::from(len)..) else { return false };
+        bytes = rest;
+    }
+    true
+}
+
 /// The data of one record of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Rdata<'a> {
@@ -59,6 +69,7 @@ pub(super) struct Rdata<'a> {
     pub(super) rtype: u16,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, and there is no heap to put it on")]
 enum Part<'a> {
     Name(Name),
     Bytes(&'a [u8]),

@@ -144,7 +144,7 @@ impl<'a> Writer<'a> {
     pub(super) fn put_compressed(&mut self, name: &Name) {
         self.wide += name.bytes().len();
         let shared = |label: usize| {
-            let rest = name.from_label(label);
+            let rest = name.suffix(label);
             let at = self.question.as_ref()?.find(rest)?;
             (rest.len() > 1).then_some((label, at))
         };
