@@ -13,9 +13,14 @@ extern crate std;
 
 pub mod disputes;
 pub mod domain;
+pub mod evidence;
+pub mod life;
 pub mod limits;
+pub mod nonce;
+pub mod order;
 pub mod queue;
 pub mod replica;
+pub mod rest;
 pub mod session;
 pub mod slot;
 pub mod upload;

@@ -1,6 +1,8 @@
 //! The voter's fixed limits. `docs/voter.md` publishes them; the shape of a session's window is in
 //! [`resh_channel::window`].
 
+use resh_channel::window::VOTER_SLOTS;
+
 /// How long a session that is over for its client waits for the replicas that still answer, in
 /// milliseconds.
 pub const DRAIN_MS: u64 = 1_000;
@@ -30,7 +32,27 @@ pub const STALL_CHECK_MS: u64 = 10;
 
 /// How often we look whether a started domain has said hello, where its ring cannot wake us, in
 /// milliseconds.
-pub const PROBE_MS: u64 = 10;
+pub const HELLO_LOOK_MS: u64 = 10;
+
+/// Probe sessions at once: slots of the voter's own that probes may take.
+pub const PROBES: usize = VOTER_SLOTS - 1;
+
+/// Wait after a probe that somebody did not pass before the next of that service, in milliseconds. Doubled
+/// each time, up to [`PROBE_WAIT_MAX_MS`]; the first again whenever a replica comes in.
+pub const PROBE_WAIT_MS: u64 = 50;
+
+/// Longest such wait, in milliseconds.
+pub const PROBE_WAIT_MAX_MS: u64 = 1_000;
+
+/// How often we look whether a replica that is late with its start is still the only one that does not serve,
+/// in milliseconds.
+pub const BOOT_LOOK_MS: u64 = 1_000;
+
+/// How often we look whether a replica that is to stand aside is needed still, in milliseconds.
+pub const ASIDE_LOOK_MS: u64 = 100;
+
+/// Longest client's address, as text, in bytes. What is longer counts as unknown.
+pub const ADDRESS_BYTES_MAX: usize = 64;
 
 /// Records taken from one ring before the next has its turn.
 pub const BATCH_RECORDS: usize = 64;

@@ -1,17 +1,12 @@
 //! A replica's domain as the voter sees it: its channel, and whether it may vote.
-//!
-//! ```text
-//!            generation changes            second Hello
-//! (any) ──▶ Absent ──first Hello──▶ Joining ──────────▶ Voting
-//!                                      └── broke a rule ──┴──▶ Condemned, until the generation changes
-//! ```
 
 use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
 use resh_channel::message::Kind;
 use resh_channel::ring::{CURSOR_WORDS, Consumer, TooSmall, Violation, note};
-use resh_channel::stats::{Condemnation, ReplicaState};
+use resh_channel::stats::Condemnation;
 
+use crate::life::Life;
 use crate::limits::{STALL_MIN_MS, STANDSTILL_MS};
 
 /// The shared memory of one replica's channel, as the voter maps it.
@@ -32,13 +27,9 @@ pub struct Replica<'m> {
     /// The reply ring, while we read it.
     pub replies: Option<Consumer<'m>>,
     /// Whether it may vote.
-    pub state: ReplicaState,
-    /// Which life of the domain the supervisor has started. 0: none.
-    pub generation: u64,
-    /// When it said hello.
-    pub joined_ms: u64,
+    pub life: Life,
     /// Whether we must look for its first hello, because its ring cannot wake us.
-    pub needs_probe: bool,
+    pub needs_look: bool,
     /// Our position in the reply ring while we do not read it.
     position: u64,
     /// For how long it has held back the others lately.
@@ -61,24 +52,16 @@ impl<'m> Replica<'m> {
         Ok(Self {
             channel,
             replies: None,
-            state: ReplicaState::Absent,
-            generation: 0,
-            joined_ms: 0,
-            needs_probe: false,
+            life: Life::default(),
+            needs_look: false,
             position: consumer.tail(),
             stalled_ms: 0,
             stood: (0, 0),
         })
     }
 
-    /// Whether its reply ring is read.
-    pub fn is_in(&self) -> bool {
-        matches!(self.state, ReplicaState::Joining | ReplicaState::Voting)
-    }
-
-    /// Its domain is out, in state `state`.
-    pub fn leave(&mut self, state: ReplicaState) {
-        self.state = state;
+    /// Its reply ring is read no more.
+    pub fn stop_reading(&mut self) {
         if let Some(mut replies) = self.replies.take() {
             // The next life goes on where we stand, which the cursor page tells it.
             replies.release();
@@ -87,15 +70,13 @@ impl<'m> Replica<'m> {
         }
     }
 
-    /// The supervisor has started life `generation`: nothing of the last one counts, and our position in
-    /// the reply ring stands still.
-    pub fn begin(&mut self, generation: u64) {
-        self.leave(ReplicaState::Absent);
-        self.generation = generation;
+    /// A new life is expected: our position in the reply ring stands still.
+    pub fn expect(&self) {
+        let generation = self.life.generation();
         note(self.channel.reply_cursor, joining::READY).store(generation, Ordering::Release);
     }
 
-    /// While absent: whether there is nothing in the reply ring but the hello of this life. Whatever
+    /// While booting: whether there is nothing in the reply ring but the hello of this life. Whatever
     /// else lies there is of the last life, and does not matter.
     pub fn heard_hello(&mut self) -> bool {
         let Channel { reply_ring, reply_cursor, .. } = self.channel;
@@ -105,7 +86,7 @@ impl<'m> Replica<'m> {
         };
         if let Ok(Some(record)) = replies.peek()
             && record.message.kind == Kind::Hello
-            && record.message.offset == self.generation
+            && record.message.offset == self.life.generation()
         {
             replies.advance(&record);
             if matches!(replies.peek(), Ok(None)) {
@@ -115,18 +96,16 @@ impl<'m> Replica<'m> {
             }
         }
         // Ask to be woken, if what lies there does not prevent it.
-        self.needs_probe = !replies.arm();
+        self.needs_look = !replies.arm();
         false
     }
 
     /// It said hello and begins at position `start` of the broadcast ring.
     pub fn welcome(&mut self, start: u64, now_ms: u64) {
-        self.state = ReplicaState::Joining;
-        self.joined_ms = now_ms;
         (self.stalled_ms, self.stood) = (0, (start, now_ms));
         let cursor = self.channel.reply_cursor;
         note(cursor, joining::START).store(start, Ordering::Relaxed);
-        note(cursor, joining::GENERATION).store(self.generation, Ordering::Release);
+        note(cursor, joining::GENERATION).store(self.life.generation(), Ordering::Release);
     }
 
     /// The broadcast ring was full for the last `waited_ms`, and this domain stands at `position` of

@@ -1,11 +1,13 @@
 //! One session: its two streams, its clocks, and what is still to be said about it.
 
 use resh_channel::config::REPLICAS_MAX;
-use resh_channel::message::{Reason, SessionId};
+use resh_channel::message::{Nonce, Reason, SessionId};
 use resh_channel::stats::DisputeKind;
 use resh_channel::window::{CREDIT_STEP_BYTES, REPLY_CREDIT_BYTES, WINDOW_BYTES};
 
+use crate::evidence::Client;
 use crate::limits::{DRAIN_MS, LAG_REFILL};
+use crate::rest::{Position, Rests};
 use crate::slot::Slot;
 use crate::upload::Upload;
 use crate::vote::{Findings, Geometry, Outcome, Vote};
@@ -54,6 +56,8 @@ pub mod to_gateways {
     pub const CREDIT: u8 = 1 << REPLICAS_MAX;
     /// `Reset`.
     pub const RESET: u8 = 2 << REPLICAS_MAX;
+    /// `Admit`, if the session is still at rest.
+    pub const ADMIT: u8 = 4 << REPLICAS_MAX;
 }
 
 /// Times that hold for all sessions, in milliseconds.
@@ -96,10 +100,20 @@ pub struct Session {
     pub members: u8,
     /// Members that are to drop it or are gone, a bit mask.
     pub gone: u8,
+    /// Those of them that were evicted in their present life: they do not come back, a bit mask.
+    pub barred: u8,
+    /// For whom it is. `None`: it is the voter's own, and no word of it goes to the network.
+    pub client: Option<Client>,
+    /// The number that all replicas have in common in it.
+    pub nonce: Nonce,
+    /// When it ends whatever happened, if that is so.
+    pub ends_ms: Option<u64>,
     /// The reply stream.
     pub vote: Vote,
     /// The request stream.
     pub upload: Upload,
+    /// Where its members last rested.
+    pub rests: Rests,
     /// Messages due to the network.
     pub to_network: u8,
     /// Messages due to the gateways.
@@ -126,7 +140,7 @@ impl Session {
         Self::new(SessionId::default(), 0, 0, 1, Phase::Free)
     }
 
-    /// A session of `service` between a client and `members`.
+    /// A session of `service` between somebody and `members`.
     pub fn open(id: SessionId, service: u8, members: u8, quorum: usize) -> Self {
         Self::new(id, service, members, quorum, Phase::Open)
     }
@@ -138,8 +152,13 @@ impl Session {
             service,
             members,
             gone: 0,
+            barred: 0,
+            client: Some(Client::Unknown),
+            nonce: Nonce::default(),
+            ends_ms: None,
             vote: Vote::new(members, quorum, GEOMETRY),
             upload: Upload::new(),
+            rests: Rests::default(),
             to_network: 0,
             to_gateways: 0,
             reason: Reason::Peer,
@@ -157,9 +176,61 @@ impl Session {
     /// Whether records about it from `replica` count.
     pub fn includes(&self, replica: usize) -> bool {
         let bit = 1 << replica;
-        matches!(self.phase, Phase::Open | Phase::Draining)
-            && self.members & bit != 0
-            && self.gone & bit == 0
+        matches!(self.phase, Phase::Open | Phase::Draining) && self.present() & bit != 0
+    }
+
+    /// Whether it is the voter's own.
+    pub fn is_own(&self) -> bool {
+        self.client.is_none()
+    }
+
+    /// Members that know of it and are to, a bit mask.
+    pub fn present(&self) -> u8 {
+        self.members & !self.gone
+    }
+
+    /// How many replicas must agree.
+    pub fn quorum(&self) -> usize {
+        self.quorum.into()
+    }
+
+    /// Where another replica could begin.
+    pub fn position(&self) -> Position {
+        Position { request: self.upload.pushed(), reply: self.vote.released() }
+    }
+
+    /// Whether a quorum is at rest at the present position, so that another replica could begin there.
+    pub fn is_at_rest(&self) -> bool {
+        let is_live = |at: usize| self.vote.is_live(at);
+        let begins = self.position() == Position { request: 0, reply: 0 };
+        self.phase == Phase::Open
+            && self.vote.is_settled()
+            && !self.upload.fin()
+            && (begins || self.rests.resting(self.position(), is_live) >= self.quorum())
+    }
+
+    /// Who of `ready`, a bit mask, does not take part and may: not who lost its voice in this life.
+    pub fn absent(&self, ready: u8) -> u8 {
+        ready & !self.present() & !self.barred
+    }
+
+    /// `replicas`, a bit mask, take part from here on. The session must be [at rest](Self::is_at_rest).
+    pub fn admit(&mut self, replicas: u8) {
+        self.members |= replicas;
+        self.gone &= !replicas;
+        let position = self.position();
+        for replica in (0..REPLICAS_MAX).filter(|at| replicas & (1 << at) != 0) {
+            self.vote.admit(replica);
+            self.upload.admit(replica);
+            self.rests.begin(replica, position);
+        }
+    }
+
+    /// The domain of `replica` is gone, and the voice it had.
+    pub fn forget(&mut self, replica: usize) {
+        self.gone |= 1 << replica;
+        self.barred &= !(1 << replica);
+        self.to_gateways &= !(to_gateways::EVICT << replica);
     }
 
     /// Brings clocks, credits and messages up to date after anything happened, and says if the session
@@ -174,6 +245,9 @@ impl Session {
     ) -> Option<End> {
         if self.phase != Phase::Open {
             return None;
+        }
+        if self.is_own() {
+            self.vote.take(self.vote.released());
         }
         self.watch_quorum(now_ms, times, slot, findings);
         while self.watch_lag(now_ms, times, slow, slot, findings) {}
@@ -255,6 +329,7 @@ impl Session {
     fn evict(&mut self, replica: usize) {
         self.to_gateways |= to_gateways::EVICT << replica;
         self.gone |= 1 << replica;
+        self.barred |= 1 << replica;
     }
 
     /// Notes what the network and the gateways are to hear.
@@ -276,7 +351,7 @@ impl Session {
             // A replica that lost its voice is fed as long as it has room.
             for replica in 0..REPLICAS_MAX {
                 let bit = 1 << replica;
-                let listens = self.members & !self.gone & bit != 0;
+                let listens = self.present() & bit != 0;
                 if listens && !self.vote.is_reset(replica) && self.upload.overruns(replica) {
                     self.evict(replica);
                 }
@@ -318,7 +393,7 @@ impl Session {
             let both_ended = self.vote.is_done(at) && self.upload.fin();
             self.vote.is_reset(at) || both_ended
         };
-        let listens = |at: &usize| self.members & !self.gone & (1 << *at) != 0;
+        let listens = |at: &usize| self.present() & (1 << *at) != 0;
         let unaware = (0..REPLICAS_MAX).filter(listens).any(|at| !knows(at));
         // An `Evict` that is still due is covered by a `Reset`, and only by that.
         let evicts = self.to_gateways & (to_gateways::CREDIT - 1);
@@ -334,7 +409,7 @@ impl Session {
             Phase::Open => {
                 let reply = self.pending.map(|wait| wait.since_ms + times.reply_ms);
                 let lag = self.lag.map(|lag| self.lag_deadline(lag, times, slow));
-                [reply, lag].into_iter().flatten().min()
+                [reply, lag, self.ends_ms].into_iter().flatten().min()
             }
         }
     }

@@ -27,6 +27,11 @@ impl Upload {
         self.credit
     }
 
+    /// Bytes that were multicast.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
     /// Whether the client has ended its stream.
     pub fn fin(&self) -> bool {
         self.fin
@@ -58,6 +63,11 @@ impl Upload {
         }
         self.taken[replica] = offset;
         Ok(())
+    }
+
+    /// `replica` begins with what comes next.
+    pub fn admit(&mut self, replica: usize) {
+        self.taken[replica] = self.pushed;
     }
 
     /// Extends the credit if that is worth telling, where `counts` says for whom we wait.
@@ -121,6 +131,21 @@ mod tests {
         assert!(!upload.overruns(2));
         assert!(upload.extend_credit(|at| at != 2));
         assert!(upload.overruns(2) && !upload.overruns(1));
+    }
+
+    #[test]
+    fn who_is_admitted_holds_nobody_back() {
+        let mut upload = Upload::new();
+        upload.push(AHEAD as usize);
+        for replica in 0..2 {
+            assert_eq!(upload.take(replica, AHEAD), Ok(()));
+        }
+        upload.admit(2);
+        assert_eq!(upload.held_back_by(2, |_| true), None);
+        assert!(upload.extend_credit(|_| true));
+        assert_eq!(upload.credit(), 2 * AHEAD);
+        assert!(!upload.overruns(2));
+        assert_eq!(upload.take(2, AHEAD - 1), Err(Condemnation::WrongOffset));
     }
 
     #[test]

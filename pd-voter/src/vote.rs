@@ -176,6 +176,25 @@ impl Vote {
         self.live() > self.quorum && self.challenger.is_none()
     }
 
+    /// Whether a quorum is still possible without `replica`.
+    pub fn can_spare(&self, replica: usize) -> bool {
+        let rest = self.live() - usize::from(self.is_live(replica));
+        let needed = self.outcome == Outcome::Open && !self.ended && self.members[replica].voice;
+        !needed || (rest >= self.quorum && self.challenger.is_none())
+    }
+
+    /// Whether all that anybody has said beyond what he was late with is released, and more may come.
+    pub fn is_settled(&self) -> bool {
+        self.outcome == Outcome::Open && !self.ended && self.leader.is_none()
+    }
+
+    /// `replica` takes part from the released position on. The stream must be
+    /// [settled](Self::is_settled), and it must have no voice.
+    pub fn admit(&mut self, replica: usize) {
+        let position = self.released;
+        self.members[replica] = Member { position, voice: true, fin: false, reset: false };
+    }
+
     fn voices(&self) -> usize {
         self.members.iter().filter(|member| member.voice).count()
     }

@@ -3,31 +3,33 @@
 //! [`Voter::step`] gives every ring one turn. What comes of it is noted per session and written out at
 //! the end, so that a full ring delays messages and loses none.
 
+mod admission;
+mod ending;
+mod evidence;
 mod health;
 mod intake;
 mod output;
+mod probes;
 
 use alloc::boxed::Box;
 use alloc::vec;
 use core::fmt;
 
-use resh_channel::config::{Appliance, OnMismatch, REPLICAS_MAX, SERVICES_MAX};
+use resh_channel::config::{Appliance, OnMismatch, REPLICAS_MAX, Recovery, SERVICES_MAX};
 use resh_channel::memory::Words;
-use resh_channel::message::Reason;
 use resh_channel::ring::{Consumer, Producer, TooSmall, Violation};
 use resh_channel::snapshot::Publisher;
-use resh_channel::stats::{
-    Condemnation, DisputeKind, ReplicaState, ReplicaStats, ServiceStats, VoterStats,
-};
-use resh_channel::window;
+use resh_channel::stats::{Condemnation, ReplicaStats, ServiceStats, VoterStats};
+use resh_channel::supervision;
+use resh_channel::window::{self, VOTER_SLOTS};
 
-use crate::disputes;
-use crate::limits::{DRAIN_MS, DRAINING_SHARE, STALL_CHECK_MS, STATS_BYTES};
+use crate::evidence::Evidence;
+use crate::limits::{STALL_CHECK_MS, STATS_BYTES};
+use crate::nonce::Nonces;
 use crate::queue::{Queue, Timers};
 use crate::replica::{Channel, Replica};
-use crate::session::{End, Phase, Session, Times};
-use crate::slot::Slot;
-use crate::vote::{Finding, Findings};
+use crate::session::{Phase, Session, Times};
+use probes::Probing;
 
 /// The shared memory of the voter.
 pub struct Parts<'m> {
@@ -47,7 +49,7 @@ pub struct Parts<'m> {
     pub window: &'m mut [u8],
     /// Where statistics go.
     pub stats: &'m Words,
-    /// Generations of the replicas' domains, one word each.
+    /// What the supervisor says of the replicas' domains: see [`resh_channel::supervision`].
     pub supervision: &'m Words,
 }
 
@@ -56,9 +58,9 @@ pub struct Parts<'m> {
 pub enum SetupError {
     /// A ring or cursor region is too small.
     Ring,
-    /// The window region has no room for a session.
+    /// The window region has no room for a session of a client.
     Window,
-    /// The supervision region has no room for the generations.
+    /// The supervision region has no room for its words.
     Supervision,
 }
 
@@ -114,8 +116,12 @@ pub struct Signals {
 
 /// What holds for one service.
 struct Service {
-    replicas: usize,
+    /// Its replicas, a bit mask.
+    replicas: u8,
     quorum: usize,
+    /// Replicas that take part in its new sessions, a bit mask.
+    ready: u8,
+    probing: Probing,
     on_mismatch: OnMismatch,
     stopped: bool,
     /// Whether the last session that needed a quorum had one.
@@ -144,9 +150,15 @@ pub struct Voter<'m> {
     slow: u8,
     /// Rules broken in the middle of something else, judged at the next opportunity.
     accused: [Option<Condemnation>; REPLICAS_MAX],
+    /// What is held against the replicas.
+    evidence: [Evidence; REPLICAS_MAX],
+    recovery: Recovery,
+    nonces: Nonces,
     /// Payload bytes from the network for which the broadcast ring has no room.
     lacking: Option<usize>,
     stall_checked_ms: u64,
+    /// When it was last looked who may stand aside.
+    aside_checked_ms: Option<u64>,
     /// Whose turn is first among the replicas.
     first: usize,
     stats: VoterStats,
@@ -167,17 +179,19 @@ impl<'m> Voter<'m> {
     /// See [`SetupError`].
     pub fn new(parts: Parts<'m>, appliance: &Appliance) -> Result<Self, SetupError> {
         let slots = window::slots(parts.window.len());
-        if slots == 0 {
+        if slots <= VOTER_SLOTS {
             return Err(SetupError::Window);
         }
-        if parts.supervision.len() < REPLICAS_MAX {
+        if parts.supervision.len() < supervision::WORDS {
             return Err(SetupError::Supervision);
         }
         let [a, b, c] = parts.replicas;
         let limits = appliance.limits;
         let services = appliance.services.iter().map(|service| Service {
-            replicas: service.replicas.len(),
+            replicas: (1 << service.replicas.len()) - 1,
             quorum: service.quorum(),
+            ready: 0,
+            probing: Probing::new(service, limits.connect_ms),
             on_mismatch: service.on_mismatch,
             stopped: false,
             agreed: true,
@@ -205,8 +219,12 @@ impl<'m> Voter<'m> {
             timers: Timers::new(slots),
             slow: 0,
             accused: [None; REPLICAS_MAX],
+            evidence: [const { Evidence::new() }; REPLICAS_MAX],
+            recovery: appliance.recovery,
+            nonces: Nonces::new(appliance.seed),
             lacking: None,
             stall_checked_ms: 0,
+            aside_checked_ms: None,
             first: 0,
             stats,
             publisher: Publisher::new(parts.stats),
@@ -230,9 +248,15 @@ impl<'m> Voter<'m> {
         self.window
     }
 
-    /// Number of session indices that are not free.
+    /// Number of indices of clients' sessions that are not free.
     pub fn sessions_in_use(&self) -> usize {
-        self.sessions.iter().filter(|session| session.phase != Phase::Free).count()
+        let clients = &self.sessions[..self.client_slots()];
+        clients.iter().filter(|session| session.phase != Phase::Free).count()
+    }
+
+    /// Number of indices for clients' sessions. The rest is for our own.
+    fn client_slots(&self) -> usize {
+        self.sessions.len() - VOTER_SLOTS
     }
 
     /// Gives every ring a turn. `now_ms` never goes back.
@@ -244,8 +268,11 @@ impl<'m> Voter<'m> {
         self.clock_s = clock_s;
         self.signals = Signals::default();
         self.watch_supervision();
+        self.watch_directives();
         self.watch_broadcast();
         self.expire();
+        self.watch_boots();
+        self.watch_probes();
         self.flush_gateways();
         let mut more = self.take_from_network()?;
         for turn in 0..REPLICAS_MAX {
@@ -253,6 +280,7 @@ impl<'m> Voter<'m> {
         }
         self.first = (self.first + 1) % REPLICAS_MAX;
         self.judge();
+        self.watch_probes();
         self.flush_gateways();
         self.judge();
         self.flush_network()?;
@@ -288,10 +316,9 @@ impl<'m> Voter<'m> {
     /// When to step again even if nobody calls.
     pub fn deadline_ms(&self) -> Option<u64> {
         let full = self.is_broadcast_full().then_some(self.now_ms + STALL_CHECK_MS);
-        [self.timers.next_ms(), full, self.probe_ms(), self.stats_due_ms()]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [self.hello_ms(), self.boot_ms(), self.aside_ms(), self.probe_ms()];
+        let times = [self.timers.next_ms(), full, self.stats_due_ms()];
+        times.into_iter().chain(others).flatten().min()
     }
 
     /// Sessions whose time has come.
@@ -299,149 +326,14 @@ impl<'m> Voter<'m> {
         let mut from = 0;
         while let Some(index) = self.timers.expired(from, self.now_ms) {
             from = index + 1;
-            if self.sessions[index].phase == Phase::Draining {
+            if self.sessions[index].is_own() {
+                self.expire_probe(index);
+            } else if self.sessions[index].phase == Phase::Draining {
                 self.finish(index);
             } else {
                 self.settle(index);
             }
         }
         self.timers.settle(self.now_ms);
-    }
-
-    /// Draws the consequences of whatever happened to a session.
-    fn settle(&mut self, index: usize) {
-        let mut findings = Findings::new();
-        let session = &mut self.sessions[index];
-        let mut slot = Slot::new(self.window, index);
-        let end = session.update(self.now_ms, self.times, self.slow, &mut slot, &mut findings);
-        let drained = session.phase == Phase::Draining && session.is_drained();
-        self.record(index, findings);
-        match end {
-            None if drained => self.finish(index),
-            None => self.schedule(index),
-            Some(End::Complete) => self.complete(index),
-            Some(End::Aborted) => self.close(index, Some(Reason::Peer)),
-            Some(End::NoQuorum) => self.mismatch(index),
-        }
-    }
-
-    /// Queues what is due for a session.
-    fn schedule(&mut self, index: usize) {
-        let session = &self.sessions[index];
-        self.timers.set(index, session.deadline_ms(self.times, self.slow));
-        if session.to_network != 0 {
-            self.due_to_network.push(index);
-        }
-        if session.to_gateways != 0 {
-            self.due_to_gateways.push(index);
-        }
-    }
-
-    /// Adds findings to the dispute record. Returns the number of the last dispute.
-    fn record(&mut self, index: usize, findings: Findings) {
-        for finding in findings {
-            if finding.kind == DisputeKind::Laggard {
-                self.slow |= 1 << finding.replica;
-            }
-            let Session { service, id, .. } = self.sessions[index];
-            disputes::record(&mut self.stats, finding, service, id, self.clock_s);
-            self.stats_changed = true;
-            self.stats_urgent = true;
-        }
-    }
-
-    /// All was said and delivered; others may still answer.
-    fn complete(&mut self, index: usize) {
-        self.count_out(index);
-        self.sessions[index].drain(self.now_ms);
-        if self.sessions[index].is_drained() {
-            return self.finish(index);
-        }
-        self.draining.push(index);
-        self.schedule(index);
-        if self.draining.len() > (self.sessions.len() / DRAINING_SHARE).max(1)
-            && let Some(oldest) = self.draining.front()
-        {
-            self.finish(oldest);
-        }
-    }
-
-    /// A draining session has waited enough, or must make room for another.
-    fn finish(&mut self, index: usize) {
-        let mut findings = Findings::new();
-        let session = &self.sessions[index];
-        // Whoever had to make room early is no laggard for that.
-        let patience_ms = self.times.lag_budget_ms.min(DRAIN_MS);
-        let late = session.drained_for_ms(self.now_ms) >= patience_ms;
-        for replica in (0..REPLICAS_MAX).filter(|at| session.vote.has_voice(*at)) {
-            if !session.vote.is_awaited(replica) {
-                self.slow &= !(1 << replica);
-                continue;
-            }
-            let finding = Finding {
-                replica,
-                kind: DisputeKind::Laggard,
-                outvoted: true,
-                offset: session.vote.position(replica),
-                expected: Default::default(),
-                found: Default::default(),
-            };
-            if late {
-                // There are no more replicas than room.
-                let _ = findings.push(finding);
-            }
-        }
-        self.record(index, findings);
-        self.close(index, None);
-    }
-
-    /// The session is over for all.
-    fn close(&mut self, index: usize, reset: Option<Reason>) {
-        if self.sessions[index].phase == Phase::Open {
-            self.count_out(index);
-        }
-        self.draining.remove(index);
-        self.stats_changed = true;
-        self.sessions[index].close(reset);
-        self.schedule(index);
-    }
-
-    /// No quorum can be had.
-    fn mismatch(&mut self, index: usize) {
-        let number = usize::from(self.sessions[index].service);
-        if let Some(stats) = self.stats.services.get_mut(number) {
-            stats.no_quorum += 1;
-        }
-        let Some(service) = self.services.get_mut(number) else { return };
-        service.agreed = false;
-        if service.on_mismatch == OnMismatch::StopSession {
-            return self.close(index, Some(Reason::NoQuorum));
-        }
-        service.stopped = true;
-        if let Some(stats) = self.stats.services.get_mut(number) {
-            stats.stopped_by = stats.stopped_by.or(Some(self.stats.disputes_total));
-        }
-        for index in 0..self.sessions.len() {
-            let session = &self.sessions[index];
-            if session.phase == Phase::Open && usize::from(session.service) == number {
-                self.close(index, Some(Reason::Stopped));
-            }
-        }
-    }
-
-    /// A session is no longer open towards its client.
-    fn count_out(&mut self, index: usize) {
-        let number = usize::from(self.sessions[index].service);
-        if let Some(stats) = self.stats.services.get_mut(number) {
-            stats.open = stats.open.saturating_sub(1);
-        }
-        self.stats.sessions_open = self.stats.sessions_open.saturating_sub(1);
-        self.stats_changed = true;
-    }
-
-    /// Replicas that vote, a bit mask.
-    fn voting(&self) -> u8 {
-        let votes = |at: &usize| self.replicas[*at].state == ReplicaState::Voting;
-        (0..REPLICAS_MAX).filter(votes).fold(0, |mask, at| mask | 1 << at)
     }
 }

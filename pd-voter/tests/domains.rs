@@ -6,12 +6,11 @@ use common::*;
 use resh_channel::config::OnMismatch;
 use resh_channel::message::{Kind, Message, Reason};
 use resh_channel::stats::{Condemnation, DisputeKind, ReplicaState};
-use resh_channel::window::SLOT_BYTES;
 
 #[test]
 fn a_gap_condemns_the_domain_and_a_new_life_votes_again() {
     let memory = Memory::new();
-    let mut window = vec![0; 4 * SLOT_BYTES];
+    let mut window = window(4);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -23,22 +22,21 @@ fn a_gap_condemns_the_domain_and_a_new_life_votes_again() {
     assert_eq!(replica.state, ReplicaState::Condemned);
     assert_eq!(replica.reason, Some(Condemnation::WrongOffset));
     world.restart(1);
-    for _ in 0..4 {
-        world.run();
-        world.gateways[1].join();
-    }
-    world.run();
+    world.let_in(&[1]);
     assert_eq!(world.voter.stats().replicas[1].state, ReplicaState::Voting);
     world.open(id(1, 0));
     world.run();
     let heard = world.gateways[1].hear();
-    assert_eq!((heard.len(), heard[0].0.to), (1, 0b111));
+    let heard = heard.iter().map(|(message, _)| (message.kind, message.session, message.to));
+    // Nothing was said in the first session, so it begins there, too.
+    let expected = [(Kind::Admit, session, 0b010), (Kind::Open, id(1, 0), 0b111)];
+    assert_eq!(heard.collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn too_few_replicas_are_refused_until_they_are_back() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(1);
     world.open(id(0, 0));
@@ -48,21 +46,17 @@ fn too_few_replicas_are_refused_until_they_are_back() {
     assert_eq!(heard[0].arg, Reason::NoQuorum as u8);
     assert!(world.gateways[0].hear().is_empty());
     world.restart(2);
-    for _ in 0..3 {
-        world.run();
-        world.gateways[2].join();
-    }
-    world.run();
+    world.let_in(&[2]);
     world.open(id(0, 1));
     world.run();
     assert!(world.hear().is_empty());
-    assert_eq!(world.gateways[2].hear()[0].0.offset, 0b101);
+    assert_eq!(world.gateways[2].hear()[0].0.to, 0b101);
 }
 
 #[test]
 fn a_domain_that_dies_is_out_at_once() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -92,7 +86,7 @@ fn a_domain_that_dies_is_out_at_once() {
 #[test]
 fn a_domain_that_does_not_read_is_condemned_and_the_others_go_on() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -146,7 +140,7 @@ fn a_domain_is_let_in_whatever_the_last_one_left() {
     use resh_channel::memory::Ordering;
     for left in [3, 1 << 40, u64::MAX, 8_000] {
         let memory = Memory::new();
-        let mut window = vec![0; SLOT_BYTES];
+        let mut window = window(1);
         let mut world = World::new(&memory, &mut window, &appliance(1, OnMismatch::StopSession));
         world.start(1);
         for word in memory.reply_rings[0].iter().skip(512) {
@@ -156,11 +150,7 @@ fn a_domain_is_let_in_whatever_the_last_one_left() {
         world.run();
         memory.broadcast_cursors[0][0].store(left, Ordering::Release);
         world.restart(0);
-        for _ in 0..3 {
-            world.run();
-            world.gateways[0].join();
-        }
-        world.run();
+        world.let_in(&[0]);
         let replica = &world.voter.stats().replicas[0];
         assert_eq!((replica.state, replica.generation), (ReplicaState::Voting, 2), "{left}");
         world.open(id(0, 0));
@@ -173,7 +163,7 @@ fn a_domain_is_let_in_whatever_the_last_one_left() {
 fn a_pair_without_one_of_its_domains_stops_only_if_somebody_was_served() {
     for open in [false, true] {
         let memory = Memory::new();
-        let mut window = vec![0; 2 * SLOT_BYTES];
+        let mut window = window(2);
         let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
         world.start(2);
         if open {
@@ -181,11 +171,7 @@ fn a_pair_without_one_of_its_domains_stops_only_if_somebody_was_served() {
             world.run();
         }
         world.restart(1);
-        for _ in 0..3 {
-            world.run();
-            world.gateways[1].join();
-        }
-        world.run();
+        world.let_in(&[1]);
         world.hear();
         world.open(id(1, 0));
         world.run();
@@ -209,7 +195,7 @@ fn rules_of_the_channel() {
     ];
     for (message, reason) in broken {
         let memory = Memory::new();
-        let mut window = vec![0; SLOT_BYTES];
+        let mut window = window(1);
         let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
         world.start(3);
         world.open(id(0, 0));
@@ -223,7 +209,7 @@ fn rules_of_the_channel() {
     // Records that come too late are no offence.
     for (message, _) in &broken[..3] {
         let memory = Memory::new();
-        let mut window = vec![0; SLOT_BYTES];
+        let mut window = window(1);
         let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
         world.start(3);
         world.open(id(0, 1));
@@ -237,7 +223,7 @@ fn rules_of_the_channel() {
 #[test]
 fn credit_is_kept_to_the_byte() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -270,7 +256,7 @@ fn what_the_last_life_left_is_no_hello() {
         [&[(Kind::Hello, 1)], &[(Kind::Hello, 2), (Kind::Hello, 2)], &[(Kind::Fin, 2)]];
     for left in forged {
         let memory = Memory::new();
-        let mut window = vec![0; SLOT_BYTES];
+        let mut window = window(1);
         let mut world = World::new(&memory, &mut window, &appliance(1, OnMismatch::StopSession));
         world.start(1);
         for (kind, offset) in left {
@@ -286,7 +272,7 @@ fn what_the_last_life_left_is_no_hello() {
             // The hello alone does not wake the voter if what lies there kept it from arming.
             world.pass(20);
         }
-        world.run();
+        world.answer_probes();
         assert_eq!(world.voter.stats().replicas[0].state, ReplicaState::Voting, "{left:?}");
     }
 }
@@ -294,20 +280,17 @@ fn what_the_last_life_left_is_no_hello() {
 #[test]
 fn a_new_life_has_no_part_in_old_sessions() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
     world.open(session);
+    world.say(Message::new(Kind::Data, session), b"?");
     world.run();
     world.gateways[0].data(session, 0, b"one");
     world.run();
     world.restart(0);
-    for _ in 0..3 {
-        world.run();
-        world.gateways[0].join();
-    }
-    world.run();
+    world.let_in(&[0]);
     world.gateways[0].data(session, 0, b"two");
     world.gateways[1].data(session, 0, b"two");
     world.run();

@@ -7,12 +7,11 @@ use resh_channel::config::OnMismatch;
 use resh_channel::message::{Kind, Message, Reason};
 use resh_channel::ring::DATA_WORD;
 use resh_channel::stats::{DisputeKind, ReplicaState};
-use resh_channel::window::SLOT_BYTES;
 
 #[test]
 fn a_request_is_multicast_and_the_reply_released_at_quorum() {
     let memory = Memory::new();
-    let mut window = vec![0; 4 * SLOT_BYTES];
+    let mut window = window(4);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(2, 7);
@@ -23,7 +22,7 @@ fn a_request_is_multicast_and_the_reply_released_at_quorum() {
         let heard = gateway.hear();
         assert_eq!(heard.len(), 2);
         assert_eq!((heard[0].0.kind, heard[0].0.to), (Kind::Open, 0b111));
-        assert_eq!(heard[0].1, b"client");
+        assert_eq!(heard[0].1.len(), 16, "a nonce");
         assert_eq!((heard[1].0.kind, heard[1].0.clock_s), (Kind::Data, CLOCK_S));
         assert_eq!(heard[1].1, b"request");
     }
@@ -64,7 +63,7 @@ fn a_liar_is_outvoted_whoever_is_first() {
     for liar in 0..3 {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let memory = Memory::new();
-            let mut window = vec![0; SLOT_BYTES];
+            let mut window = window(1);
             let mut world =
                 World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
             world.start(3);
@@ -95,7 +94,7 @@ fn a_liar_is_outvoted_whoever_is_first() {
 #[test]
 fn a_pair_that_differs_stops_the_service_for_good() {
     let memory = Memory::new();
-    let mut window = vec![0; 4 * SLOT_BYTES];
+    let mut window = window(4);
     let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
     world.start(2);
     let (one, other) = (id(0, 0), id(1, 0));
@@ -121,7 +120,7 @@ fn a_pair_that_differs_stops_the_service_for_good() {
 #[test]
 fn three_different_answers_are_nobodys_guilt() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -157,7 +156,7 @@ fn three_different_answers_are_nobodys_guilt() {
 fn a_voter_that_cannot_tell_the_network_forgets_nothing() {
     let memory = Memory::new();
     let slots = 900;
-    let mut window = vec![0; slots * SLOT_BYTES];
+    let mut window = window(slots);
     let mut world = World::new(&memory, &mut window, &appliance(1, OnMismatch::StopSession));
     world.start(1);
     // Far more messages than the ring holds: the network does not read.
@@ -198,7 +197,7 @@ fn a_voter_that_cannot_tell_the_network_forgets_nothing() {
 #[test]
 fn statistics_are_published_and_soon_after_a_dispute() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     world.pass(100);
@@ -231,7 +230,7 @@ fn statistics_are_published_and_soon_after_a_dispute() {
 #[test]
 fn a_client_may_go_on_after_the_reply_has_ended() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -260,22 +259,25 @@ fn a_client_may_go_on_after_the_reply_has_ended() {
 #[test]
 fn an_index_is_free_only_when_the_gateways_were_told() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(1, OnMismatch::StopSession));
     world.start(1);
     let (session, other) = (id(0, 0), id(1, 0));
     world.open(session);
     world.open(other);
     world.run();
-    // Fill the broadcast ring to the last word: what is opened takes 4 words, and data 3 and its own.
-    let words = RING_WORDS - DATA_WORD - 8;
+    // Fill the broadcast ring to the last word: what is opened takes 5 words, and data 3 and its own. The
+    // ring began with a probe of 3 words, so those are left at its start.
+    let words = RING_WORDS - DATA_WORD - 3 - 10;
     for at in 0..words / 1027 {
         let (session, at) = if at < 7 { (session, at) } else { (other, at - 7) };
         world.say(Message::new(Kind::Data, session).at(at as u64 * 8192), &[7; 8192]);
         world.run();
     }
     let rest = vec![7; (words % 1027 - 3) * 8];
-    world.say(Message::new(Kind::Data, other).at((words / 1027 - 7) as u64 * 8192), &rest);
+    let at = (words / 1027).saturating_sub(7) as u64 * 8192;
+    world.say(Message::new(Kind::Data, other).at(at), &rest);
+    world.say(Message::new(Kind::Fin, other).at(at + rest.len() as u64), &[]);
     world.run();
     world.say(Message::new(Kind::Reset, session), &[]);
     world.run();
@@ -291,7 +293,7 @@ fn an_index_is_free_only_when_the_gateways_were_told() {
 #[test]
 fn a_network_that_waits_for_room_is_woken() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -308,7 +310,7 @@ fn a_network_that_waits_for_room_is_woken() {
 #[test]
 fn whoever_writes_to_a_sleeping_voter_wakes_it() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);

@@ -6,13 +6,13 @@ use common::*;
 use resh_channel::config::OnMismatch;
 use resh_channel::message::{Kind, Message, Reason, SessionId};
 use resh_channel::stats::{DisputeKind, ReplicaState};
-use resh_channel::window::{REPLY_CREDIT_BYTES, SLOT_BYTES};
+use resh_channel::window::REPLY_CREDIT_BYTES;
 
 #[test]
 fn a_silent_half_of_a_pair_stops_the_service() {
     for stops in [OnMismatch::StopService, OnMismatch::StopSession] {
         let memory = Memory::new();
-        let mut window = vec![0; SLOT_BYTES];
+        let mut window = window(1);
         let mut world = World::new(&memory, &mut window, &appliance(2, stops));
         world.start(2);
         let session = id(0, 0);
@@ -43,7 +43,7 @@ fn a_silent_half_of_a_pair_stops_the_service() {
 #[test]
 fn half_of_a_pair_that_resets_is_waited_for_and_no_longer() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
     world.start(2);
     let (both, one) = (id(0, 0), id(1, 0));
@@ -70,7 +70,7 @@ fn half_of_a_pair_that_resets_is_waited_for_and_no_longer() {
 #[test]
 fn one_of_three_that_is_gone_does_not_end_idle_sessions() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -122,7 +122,7 @@ fn download(world: &mut World<'_>, session: SessionId, total: u64) {
 #[test]
 fn a_laggard_is_evicted_after_its_budget_and_has_none_until_it_is_in_time() {
     let memory = Memory::new();
-    let mut window = vec![0; 4 * SLOT_BYTES];
+    let mut window = window(4);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let began_ms = world.now_ms;
@@ -165,7 +165,7 @@ fn a_laggard_is_evicted_after_its_budget_and_has_none_until_it_is_in_time() {
 #[test]
 fn a_laggard_in_the_upload_is_evicted() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -194,7 +194,7 @@ fn a_laggard_in_the_upload_is_evicted() {
 fn late_bytes_are_compared_and_late_replicas_dropped_after_a_second() {
     for lies in [false, true] {
         let memory = Memory::new();
-        let mut window = vec![0; 8 * SLOT_BYTES];
+        let mut window = window(8);
         let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
         world.start(3);
         let session = id(0, 0);
@@ -273,7 +273,7 @@ impl Download {
 fn waiting_adds_up_and_is_forgotten_slowly() {
     for (rest_ms, evicted) in [(0, true), (160, true), (480, false)] {
         let memory = Memory::new();
-        let mut window = vec![0; SLOT_BYTES];
+        let mut window = window(1);
         let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
         world.start(3);
         let session = id(0, 0);
@@ -297,7 +297,7 @@ fn waiting_adds_up_and_is_forgotten_slowly() {
 #[test]
 fn a_pair_that_makes_progress_is_not_silent() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(2, OnMismatch::StopService));
     world.start(2);
     let session = id(0, 0);
@@ -321,7 +321,7 @@ fn a_pair_that_makes_progress_is_not_silent() {
 #[test]
 fn a_replica_without_a_voice_is_fed_while_it_has_room() {
     let memory = Memory::new();
-    let mut window = vec![0; SLOT_BYTES];
+    let mut window = window(1);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     let session = id(0, 0);
@@ -348,7 +348,10 @@ fn a_replica_without_a_voice_is_fed_while_it_has_room() {
                 return;
             }
             fed += payload.len();
-            assert!(fed <= 65_536 + b"client".len(), "it has no room for that");
+            assert!(
+                fed <= 65_536 + size_of::<resh_channel::message::Nonce>(),
+                "it has no room for that"
+            );
         }
     }
     panic!("it was never told");
@@ -358,7 +361,7 @@ fn a_replica_without_a_voice_is_fed_while_it_has_room() {
 fn too_many_draining_sessions_make_room_oldest_first() {
     let memory = Memory::new();
     // A fifth of ten.
-    let mut window = vec![0; 10 * SLOT_BYTES];
+    let mut window = window(10);
     let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
     world.start(3);
     for index in 0..4 {
@@ -391,7 +394,7 @@ fn too_many_draining_sessions_make_room_oldest_first() {
 #[test]
 fn silence_until_the_end_of_draining_is_late_with_any_budget() {
     let memory = Memory::new();
-    let mut window = vec![0; 2 * SLOT_BYTES];
+    let mut window = window(2);
     let mut appliance = appliance(3, OnMismatch::StopSession);
     appliance.limits.lag_budget_ms = 5_000;
     let mut world = World::new(&memory, &mut window, &appliance);

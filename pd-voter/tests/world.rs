@@ -12,7 +12,7 @@ use resh_channel::memory::Ordering;
 use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
 use resh_channel::ring::DATA_WORD;
 use resh_channel::stats::ReplicaState;
-use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES, SLOT_BYTES};
+use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
 
 const SLOTS: usize = 6;
 
@@ -289,6 +289,7 @@ impl Sim<'_> {
             Kind::Fin => serving.client_fin = true,
             Kind::Credit => serving.credit = message.offset,
             Kind::Evict if usize::from(message.arg) != at => {}
+            Kind::Admit => {}
             _ => {
                 self.served[at].swap_remove(number);
             }
@@ -396,7 +397,7 @@ impl Sim<'_> {
 
 fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
     let memory = Memory::new();
-    let mut window = vec![0; SLOTS * SLOT_BYTES];
+    let mut window = window(SLOTS);
     let mut appliance = appliance(replicas, OnMismatch::StopSession);
     // Long enough that only what stands still is silent.
     appliance.limits.reply_ms = 20_000;

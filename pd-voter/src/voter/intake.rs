@@ -3,12 +3,15 @@
 use resh_channel::config::REPLICAS_MAX;
 use resh_channel::memory::Bytes;
 use resh_channel::message::{Kind, Message, Reason};
-use resh_channel::ring::Record;
-use resh_channel::stats::{Condemnation, ReplicaState};
+use resh_channel::ring::{Producer, Record, Violation};
+use resh_channel::stats::Condemnation;
 
 use super::{NetworkFault, Voter};
-use crate::limits::{BATCH_BYTES, BATCH_RECORDS};
+use crate::evidence::Client;
+use crate::life::State;
+use crate::limits::{ADDRESS_BYTES_MAX, BATCH_BYTES, BATCH_RECORDS};
 use crate::replica::condemnation;
+use crate::rest::Position;
 use crate::session::{Phase, Session, to_network};
 use crate::slot::Slot;
 use crate::vote::Findings;
@@ -61,7 +64,10 @@ impl Voter<'_> {
         if kind == Kind::Open {
             return self.open(record);
         }
-        let Some(session) = self.sessions.get_mut(index) else { return Err(NetworkFault::Open) };
+        let clients = self.client_slots();
+        let Some(session) = self.sessions[..clients].get_mut(index) else {
+            return Err(NetworkFault::Open);
+        };
         if session.id != id || session.phase != Phase::Open {
             let resets_late = session.id == id && kind == Kind::Reset;
             if resets_late && session.phase == Phase::Draining {
@@ -110,12 +116,12 @@ impl Voter<'_> {
     fn open(&mut self, record: &Record<'_>) -> Result<bool, NetworkFault> {
         let Message { arg, session: id, .. } = record.message;
         let (index, number) = (usize::from(id.index), usize::from(arg));
-        let free = self.sessions.get(index).is_some_and(|session| session.phase == Phase::Free);
-        let voting = self.voting();
+        let clients = &self.sessions[..self.client_slots()];
+        let free = clients.get(index).is_some_and(|session| session.phase == Phase::Free);
         let Some(service) = self.services.get_mut(number).filter(|_| free) else {
             return Err(NetworkFault::Open);
         };
-        let members = voting & ((1 << service.replicas) - 1);
+        let members = service.ready;
         let quorum = service.quorum;
         let refusal = match () {
             () if service.stopped => Some(Reason::Stopped),
@@ -134,25 +140,41 @@ impl Voter<'_> {
             return Ok(true);
         }
         let message = record.message.clock(self.clock_s).to(members);
-        if !self.multicast(&message, record.payload) {
+        let nonce = self.nonces.next(self.clock_s, self.now_ms);
+        if !self.say_to_gateways(&message, &nonce) {
             return Ok(false);
         }
-        self.sessions[index] = Session::open(id, arg, members, quorum);
+        let mut address = [0; ADDRESS_BYTES_MAX];
+        let len = record.payload.copy_to(&mut address);
+        let session = &mut self.sessions[index];
+        *session = Session::open(id, arg, members, quorum);
+        session.nonce = nonce;
+        session.client = Some(Client::new(&address[..len]));
         self.stats.sessions_open += 1;
         if let Some(stats) = self.stats.services.get_mut(number) {
             stats.sessions += 1;
             stats.open += 1;
         }
-        for (at, stats) in self.stats.replicas.iter_mut().enumerate() {
-            stats.sessions += u64::from(members >> at & 1);
-        }
+        self.count_in(members);
         Ok(true)
     }
 
+    /// Passes a record of the network on to all replicas. False if the ring is full.
+    fn multicast(&mut self, message: &Message, payload: Bytes<'_>) -> bool {
+        self.broadcast(|ring| ring.push_from(message, payload))
+    }
+
     /// Writes a record for all replicas. False if the ring is full.
-    pub(super) fn multicast(&mut self, message: &Message, payload: Bytes<'_>) -> bool {
+    pub(super) fn say_to_gateways(&mut self, message: &Message, payload: &[u8]) -> bool {
+        self.broadcast(|ring| ring.push(message, payload))
+    }
+
+    fn broadcast(
+        &mut self,
+        push: impl Fn(&mut Producer<'_>) -> Result<bool, (usize, Violation)>,
+    ) -> bool {
         loop {
-            match self.broadcast.push_from(message, payload) {
+            match push(&mut self.broadcast) {
                 Ok(written) => return written,
                 Err((reader, violation)) => {
                     // We are in the middle of something: judge it later, but go on without it.
@@ -196,10 +218,10 @@ impl Voter<'_> {
 
     fn hear_replica(&mut self, replica: usize, record: &Record<'_>) -> Result<(), Condemnation> {
         let Message { kind, session: id, offset, .. } = record.message;
-        if self.replicas[replica].state == ReplicaState::Joining {
+        if self.replicas[replica].life.state() == State::Joining {
             return self.hear_joining(replica, &record.message);
         }
-        if !matches!(kind, Kind::Data | Kind::Fin | Kind::Reset | Kind::Taken) {
+        if !matches!(kind, Kind::Data | Kind::Fin | Kind::Reset | Kind::Taken | Kind::Rest) {
             return Err(Condemnation::UnexpectedRecord);
         }
         let index = usize::from(id.index);
@@ -224,7 +246,19 @@ impl Voter<'_> {
                 session.vote.reset(replica, &mut slot, &mut findings)?;
                 self.stats.replicas[replica].resets += u64::from(!session.vote.ended());
             }
+            Kind::Rest if session.vote.is_done(replica) => {
+                return Err(Condemnation::UnexpectedRecord);
+            }
+            Kind::Rest => {
+                session.upload.take(replica, offset)?;
+                let reply = session.vote.position(replica);
+                session.rests.note(replica, Position { request: offset, reply })?;
+            }
             _ => session.upload.take(replica, offset)?,
+        }
+        if session.is_own() {
+            self.settle(index);
+            return Ok(());
         }
         let service = usize::from(session.service);
         if session.vote.released() > released || session.vote.ended() {

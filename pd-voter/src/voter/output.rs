@@ -1,7 +1,6 @@
 //! What goes out: messages that are due, signals, and statistics.
 
 use resh_channel::config::REPLICAS_MAX;
-use resh_channel::memory::Bytes;
 use resh_channel::message::{Kind, Message};
 
 use super::{NetworkFault, Voter};
@@ -37,11 +36,13 @@ fn lowest(flags: u8) -> Option<u8> {
 impl Voter<'_> {
     /// Multicasts what is due, as far as there is room.
     pub(super) fn flush_gateways(&mut self) {
-        let nothing = Bytes::new(&[], 0);
         while let Some(index) = self.due_to_gateways.front() {
             while let Some(flag) = lowest(self.sessions[index].to_gateways) {
-                let message = gateway_message(flag, &self.sessions[index]);
-                if !self.multicast(&message, nothing) {
+                let said = match flag {
+                    to_gateways::ADMIT => self.admit(index),
+                    _ => self.say_to_gateways(&gateway_message(flag, &self.sessions[index]), &[]),
+                };
+                if !said {
                     return;
                 }
                 self.sessions[index].to_gateways &= !flag;
@@ -63,10 +64,12 @@ impl Voter<'_> {
                 if flag == to_network::CLOSED && session.to_gateways != 0 {
                     break;
                 }
-                let message = network_message(flag, session);
-                let pushed = self.to_network.push(&message, &[]);
-                if !pushed.map_err(|(_, violation)| NetworkFault::Ring(violation))? {
-                    return Ok(());
+                if !session.is_own() {
+                    let message = network_message(flag, session);
+                    let pushed = self.to_network.push(&message, &[]);
+                    if !pushed.map_err(|(_, violation)| NetworkFault::Ring(violation))? {
+                        return Ok(());
+                    }
                 }
                 session.to_network &= !flag;
                 if flag == to_network::CLOSED {
@@ -95,10 +98,9 @@ impl Voter<'_> {
     }
 
     fn publish_stats(&mut self) {
-        let voting = self.voting();
         for (service, stats) in self.services.iter().zip(&mut self.stats.services) {
-            let members = (voting & ((1 << service.replicas) - 1)).count_ones() as usize;
-            stats.has_quorum = !service.stopped && service.agreed && members >= service.quorum;
+            let ready = service.ready.count_ones() as usize;
+            stats.has_quorum = !service.stopped && service.agreed && ready >= service.quorum;
         }
         self.stats.sessions_draining = self.draining.len() as u32;
         // A region too small for them costs the statistics, and nothing else.

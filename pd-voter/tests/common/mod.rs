@@ -8,9 +8,10 @@ use pd_voter::voter::{Parts, Signals, Voter};
 use resh_channel::config::{Appliance, Limits, Network, OnMismatch, Protocol, Replica, Service};
 use resh_channel::joining;
 use resh_channel::memory::{AtomicU64, Ordering};
-use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
+use resh_channel::message::{CONNECTED, Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
 use resh_channel::ring::{Consumer, DATA_WORD, Producer, note};
-use resh_channel::window;
+use resh_channel::stats::ReplicaState;
+use resh_channel::window::{self, SLOT_BYTES, VOTER_SLOTS};
 
 /// Words of a ring region: the smallest that is allowed, and a little.
 pub const RING_WORDS: usize = DATA_WORD + 2 * (MAX_PAYLOAD_BYTES / 8 + 3) + 61;
@@ -19,6 +20,11 @@ pub type Region = Box<[AtomicU64]>;
 
 pub fn region(words: usize) -> Region {
     (0..words).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// A window region for so many clients' sessions.
+pub fn window(slots: usize) -> Vec<u8> {
+    vec![0; (slots + VOTER_SLOTS) * SLOT_BYTES]
 }
 
 /// All shared memory.
@@ -123,6 +129,12 @@ pub struct Gateway<'m> {
     pub signalled: bool,
     pub replies: Option<Producer<'m>>,
     pub broadcast: Option<Consumer<'m>>,
+    /// Whether it answers that its server accepts connections.
+    pub connects: bool,
+    /// The probe sessions there are.
+    probes: Vec<SessionId>,
+    /// What it has read before, while it looked for probes.
+    inbox: Vec<Heard>,
 }
 
 impl<'m> Gateway<'m> {
@@ -180,20 +192,48 @@ impl<'m> Gateway<'m> {
         self.hear_some(usize::MAX).expect("the voter keeps the rules")
     }
 
-    /// At most so many records, or none if this end of the ring is broken.
+    /// At most so many records, or none if this end of the ring is broken. Probes are answered, and not
+    /// among them.
     pub fn hear_some(&mut self, most: usize) -> Option<Vec<Heard>> {
-        let broadcast = self.broadcast.as_mut()?;
-        let mut heard = Vec::new();
+        let mut heard = std::mem::take(&mut self.inbox);
         while heard.len() < most
-            && let Some(record) = broadcast.peek().ok()?
+            && let Some(record) = self.broadcast.as_mut()?.peek().ok()?
         {
             let mut payload = vec![0; record.payload.len()];
             record.payload.copy_to(&mut payload);
-            heard.push((record.message, payload));
-            broadcast.advance(&record);
+            self.broadcast.as_mut()?.advance(&record);
+            if !self.answer_probe(&record.message) {
+                heard.push((record.message, payload));
+            }
         }
-        self.signalled |= broadcast.release();
+        self.signalled |= self.broadcast.as_mut()?.release();
         Some(heard)
+    }
+
+    /// Answers probes, and keeps everything else for later.
+    pub fn answer_probes(&mut self) {
+        if let Some(heard) = self.hear_some(usize::MAX) {
+            self.inbox = heard;
+        }
+    }
+
+    /// Whether `message` is one of a probe. If it is the question, it is answered.
+    fn answer_probe(&mut self, message: &Message) -> bool {
+        let session = message.session;
+        if message.kind != Kind::Probe {
+            return self.probes.contains(&session);
+        }
+        self.probes.retain(|probe| probe.index != session.index);
+        self.probes.push(session);
+        if message.to >> self.number & 1 == 0 {
+        } else if self.connects {
+            self.try_say(Message::new(Kind::Data, session), CONNECTED);
+            self.try_say(Message::new(Kind::Fin, session).at(CONNECTED.len() as u64), &[]);
+        } else {
+            let refused = Message::new(Kind::Reset, session).arg(Reason::Refused as u8);
+            self.try_say(refused, &[]);
+        }
+        true
     }
 
     /// Whether it has joined.
@@ -225,6 +265,9 @@ impl<'m> World<'m> {
             signalled: false,
             replies: None,
             broadcast: None,
+            connects: true,
+            probes: Vec::new(),
+            inbox: Vec::new(),
         };
         let to_voter = Producer::with_reader(&memory.n2v_ring, &memory.n2v_cursor).unwrap();
         Self {
@@ -243,6 +286,7 @@ impl<'m> World<'m> {
         let gateway = &mut self.gateways[number];
         gateway.generation += 1;
         (gateway.replies, gateway.broadcast) = (None, None);
+        gateway.inbox.clear();
         self.memory.supervision[number].store(gateway.generation, Ordering::Release);
         self.signalled = true;
     }
@@ -252,14 +296,36 @@ impl<'m> World<'m> {
         for number in 0..count {
             self.restart(number);
         }
+        let all: Vec<usize> = (0..count).collect();
+        self.let_in(&all);
+        assert!(self.gateways[..count].iter().all(|gateway| gateway.broadcast.is_some()));
+    }
+
+    /// Lets gateways in that were started, and answers probes.
+    pub fn let_in(&mut self, numbers: &[usize]) {
         for _ in 0..4 {
             self.run();
-            for gateway in &mut self.gateways[..count] {
-                gateway.join();
+            for number in numbers {
+                self.gateways[*number].join();
+            }
+        }
+        self.answer_probes();
+    }
+
+    /// Answers probes for as long as there are any.
+    pub fn answer_probes(&mut self) {
+        for _ in 0..3 {
+            self.run();
+            for gateway in &mut self.gateways {
+                gateway.answer_probes();
             }
         }
         self.run();
-        assert!(self.gateways[..count].iter().all(|gateway| gateway.broadcast.is_some()));
+    }
+
+    /// The state of a replica.
+    pub fn state(&self, replica: usize) -> ReplicaState {
+        self.voter.stats().replicas[replica].state
     }
 
     /// Steps until the voter would sleep.

@@ -1,0 +1,60 @@
+//! What comes of the evidence against replicas: suspicion, probes, conviction. Nobody is convicted for differing
+//! who is needed for a quorum: of a pair nobody knows which one is wrong.
+
+use resh_channel::stats::Condemnation;
+
+use super::Voter;
+use crate::evidence::{Client, Verdict};
+use crate::life::{Event, State};
+
+impl Voter<'_> {
+    /// `replica` lost its voice in a session while others were a quorum.
+    pub(super) fn hold_against(&mut self, replica: usize, service: u8, client: Client) {
+        if self.replicas[replica].life.state().takes_part() {
+            self.evidence[replica].add(self.now_ms, service, client);
+            self.weigh(replica);
+        }
+    }
+
+    /// Weighs what is held against `replica`.
+    fn weigh(&mut self, replica: usize) {
+        match self.evidence[replica].judge(self.now_ms, &self.recovery) {
+            Verdict::Innocent => {}
+            Verdict::Guilty if self.is_spared(replica) => {
+                self.accused[replica].get_or_insert(Condemnation::Diverged);
+            }
+            Verdict::Guilty | Verdict::Suspect => {
+                if self.replicas[replica].life.state() == State::Voting {
+                    let services = self.evidence[replica].services();
+                    self.doubt(replica, services);
+                }
+            }
+        }
+    }
+
+    /// `replica` must pass the probes of `services`, a bit mask.
+    pub(super) fn doubt(&mut self, replica: usize, services: u16) {
+        self.evidence[replica].doubt(services);
+        if !self.happens(replica, Event::Doubted, None) {
+            self.request_probes(replica);
+        }
+    }
+
+    /// A replica has become ready, so that others may be needed less.
+    pub(super) fn weigh_suspects(&mut self) {
+        for replica in 0..self.replicas.len() {
+            if self.replicas[replica].life.state() == State::Suspect {
+                self.weigh(replica);
+            }
+        }
+    }
+
+    /// Whether every service in which `replica` takes part keeps a quorum without it.
+    pub(super) fn is_spared(&self, replica: usize) -> bool {
+        let bit = 1 << replica;
+        self.services.iter().all(|service| {
+            let others = (service.ready & !bit).count_ones() as usize;
+            service.ready & bit == 0 || others >= service.quorum
+        })
+    }
+}
