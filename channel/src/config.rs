@@ -10,6 +10,7 @@
 //! that many bytes of [postcard](https://postcard.jamesmunns.com/wire-format). What follows is ignored,
 //! so the whole region can be handed to `decode`.
 
+mod cookies;
 mod guest;
 mod recovery;
 mod service;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::{Bytes, Words};
 pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
+pub use cookies::{COOKIE_NAME_BYTES_MAX, COOKIES_MAX, CookieNames};
 pub use recovery::Recovery;
 pub use service::{Order, Probe, State, Transport};
 
@@ -184,11 +186,17 @@ pub struct Http1 {
     pub methods: Methods,
     /// Longest head (request line or status line, and fields) either way, in bytes.
     pub max_head_bytes: u32,
+    /// Cookies whose values each replica makes for itself: clients get surrogates in their place.
+    pub private_cookies: CookieNames,
 }
 
 impl Default for Http1 {
     fn default() -> Self {
-        Self { methods: Methods::ALL, max_head_bytes: 16_384 }
+        Self {
+            methods: Methods::ALL,
+            max_head_bytes: 16_384,
+            private_cookies: CookieNames::default(),
+        }
     }
 }
 
@@ -422,6 +430,7 @@ impl Service {
             demand(head.contains(&http1.max_head_bytes), "max_head_bytes")?;
             demand(http1.methods.0 & !Methods::ALL.0 == 0, "methods")?;
             demand(http1.methods != Methods::NONE, "no method")?;
+            demand(http1.private_cookies.is_valid(), "private_cookies")?;
         }
         demand(!self.replicas.is_empty(), "service without a replica")?;
         for (at, replica) in self.replicas.iter().enumerate() {

@@ -102,7 +102,7 @@ fn a_header_lies_in_the_ring_as_documented() {
 #[test]
 fn numbers_of_kinds_and_reasons_are_fixed() {
     let kinds: Vec<u8> = (0..=255).filter(|n| Kind::from_u8(*n).is_some()).collect();
-    assert_eq!(kinds, (1..=10).collect::<Vec<_>>());
+    assert_eq!(kinds, (1..=16).collect::<Vec<_>>());
     assert!(kinds.iter().all(|n| Kind::from_u8(*n).unwrap() as u8 == *n));
     let reasons: Vec<u8> = (0..=255).filter(|n| Reason::from_u8(*n).is_some()).collect();
     assert!(reasons.iter().all(|n| Reason::from_u8(*n).unwrap() as u8 == *n));

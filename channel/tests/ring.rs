@@ -434,7 +434,7 @@ fn a_consumer_reports_records_that_cannot_be() {
         (kind | (largest + 1), CAPACITY as u64, Some(Violation::Header)),
         (kind | 0xffff_ffff, CAPACITY as u64, Some(Violation::Header)),
         (8, 4, Some(Violation::Header)),
-        (11 << 32, 4, Some(Violation::Header)),
+        (17 << 32, 4, Some(Violation::Header)),
         (0xff << 32, 4, Some(Violation::Header)),
         // Padding is only at the end, and never the whole ring: no endless search.
         (PAD, 1, Some(Violation::Length)),

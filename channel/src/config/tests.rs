@@ -32,7 +32,11 @@ fn protocol() -> impl Strategy<Value = Protocol> {
     prop_oneof![
         Just(Protocol::Raw),
         (1..=Methods::ALL.0, HEAD_BYTES_MIN..=HEAD_BYTES_MAX).prop_map(|(bits, max_head_bytes)| {
-            Protocol::Http1(Http1 { methods: Methods(bits), max_head_bytes })
+            Protocol::Http1(Http1 {
+                methods: Methods(bits),
+                max_head_bytes,
+                private_cookies: cookies(bits),
+            })
         }),
     ]
 }
@@ -121,6 +125,15 @@ fn guest() -> impl Strategy<Value = Guest> {
 }
 
 /// The largest there is: every name full, every address the longest.
+/// As many cookies as `bits` has of its lowest four, with the longest names.
+fn cookies(bits: u8) -> CookieNames {
+    let mut cookies = CookieNames::default();
+    for at in (0..COOKIES_MAX).filter(|at| bits >> at & 1 != 0) {
+        assert!(cookies.insert(&std::format!("{at:x>COOKIE_NAME_BYTES_MAX$}")));
+    }
+    cookies
+}
+
 fn largest() -> Appliance {
     let name = |at: usize| {
         let mut name = Name::try_from("abcdefghijklmnopqrstuvwxyz-abc").unwrap();
@@ -136,7 +149,11 @@ fn largest() -> Appliance {
     let service = |at: usize| Service {
         name: name(at),
         listen: address(at),
-        protocol: Protocol::Http1(Http1 { methods: Methods::ALL, max_head_bytes: HEAD_BYTES_MAX }),
+        protocol: Protocol::Http1(Http1 {
+            methods: Methods::ALL,
+            max_head_bytes: HEAD_BYTES_MAX,
+            private_cookies: cookies(0x7f),
+        }),
         transport: core::default::Default::default(),
         order: core::default::Default::default(),
         state: core::default::Default::default(),
@@ -338,7 +355,7 @@ fn every_limit_is_kept() {
         (
             |a| {
                 let methods = Methods::NONE;
-                a.services[0].protocol = Protocol::Http1(Http1 { methods, max_head_bytes: 4096 });
+                a.services[0].protocol = Protocol::Http1(Http1 { methods, max_head_bytes: 4096, ..Http1::default() });
             },
             "no method",
         ),

@@ -3,6 +3,8 @@
 use resh_channel::config::Service;
 use resh_channel::message::Nonce;
 
+use crate::http1::SharedTokens;
+
 /// What the session wants of the connection to its replica, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionWish {
@@ -46,6 +48,17 @@ pub trait Canonicaliser {
     /// sessions only. It needs no larger buffers than any of the services it was made for.
     fn serve(&mut self, service: &Service, replica: usize) {
         let _ = (service, replica);
+    }
+
+    /// The session to come shares `tokens` with the others of its service.
+    fn remember_in(&mut self, tokens: &SharedTokens) {
+        let _ = tokens;
+    }
+
+    /// The session to come is taken over from others: its stream begins at `offset` for this one. Called between
+    /// [`serve`](Self::serve) and the first byte.
+    fn begin_at(&mut self, offset: u64) {
+        let _ = offset;
     }
 
     /// Takes bytes of the client, and returns how many. The rest is offered again.

@@ -2,8 +2,8 @@
 
 mod http1_support;
 
-use gateway::canonicaliser::{ConnectionWish, End};
-use gateway::http1::{Http1, MethodSet, Profile};
+use gateway::canonicaliser::{Canonicaliser, ConnectionWish, Context, End};
+use gateway::http1::{Http1, MethodSet, Profile, SharedTokens, Tokens};
 use http1_support::network::{Record, Replica, Seen, Wire, run};
 use http1_support::strict;
 
@@ -396,6 +396,9 @@ fn conditions_and_ranges_are_decided_here() {
     assert_eq!(ask(&format!("If-Modified-Since: {old}\r\n")).0, 200);
     assert_eq!(ask(&format!("If-Modified-Since: {new}\r\nIf-None-Match: \"x\"\r\n")).0, 200);
     assert_eq!(ask("If-None-Match: *\r\n").0, 304);
+    // The tag that the client got: length, and seconds since 1970.
+    assert_eq!(ask("If-None-Match: W/\"a-2ebc98a1\"\r\n").0, 304);
+    assert_eq!(ask("If-None-Match: W/\"b-2ebc98a1\"\r\n").0, 200);
     assert_eq!(ask("If-Match: *\r\n").0, 200);
     assert_eq!(ask("If-Match: \"x\"\r\n").0, 412);
     assert_eq!(ask(&format!("If-Unmodified-Since: {old}\r\n")).0, 412);
@@ -406,6 +409,72 @@ fn conditions_and_ranges_are_decided_here() {
     assert_eq!(ask("Range: bytes=1-2,4-5\r\n"), (200, "0123456789".into()));
     assert_eq!(ask(&format!("Range: bytes=1-2\r\nIf-Range: {new}\r\n")).0, 200);
     assert_eq!(ask(&format!("Range: bytes=1-2\r\nIf-Modified-Since: {new}\r\n")).0, 304);
+}
+
+#[test]
+fn files_have_tags_that_all_replicas_agree_on() {
+    let head = |etag: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: {etag}\r\nContent-Length: 10\r\n\
+             Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
+        )
+    };
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (one, _, _) = exchange(get, &[format!("{}0123456789", head("\"x\"")).leak()]);
+    let (other, _, _) = exchange(get, &[format!("{}0123456789", head("W/\"5-77\"")).leak()]);
+    assert_eq!(one, other);
+    assert!(one.contains("\r\nETag: W/\"a-2ebc98a1\"\r\n"), "{one}");
+    let (text, _, _) = exchange("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", &[head("\"x\"").leak()]);
+    assert!(text.contains("\r\nETag: W/\"a-2ebc98a1\"\r\n"), "{text}");
+    let program = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 1\r\n\r\nx";
+    assert!(!exchange(get, &[program]).0.contains("ETag"), "nothing to make one of");
+}
+
+#[test]
+fn private_cookies_are_the_same_for_the_client_and_each_replica_gets_its_own() {
+    let login = |value: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: sid={value}; HttpOnly\r\nSet-Cookie: theme=dark\r\n\
+             Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+        )
+    };
+    let mut seen = Vec::new();
+    for value in ["alpha", "beta"] {
+        let tokens = SharedTokens::new(Tokens::new(&[b"sid"]).into());
+        let mut http = Http1::new(Profile::DEFAULT);
+        let say = |http: &mut Http1, request: &str, response: &str| {
+            http.remember_in(&tokens);
+            let context = Context { clock_ms: 1_000, nonce: [9; 16] };
+            Canonicaliser::client_data(http, request.as_bytes(), context);
+            assert_eq!(http.connection(), ConnectionWish::Open);
+            http.server_opened();
+            let asked = String::from_utf8(http.to_server().to_vec()).unwrap();
+            http.sent_to_server(asked.len());
+            http.server_data(response.as_bytes());
+            let answer = String::from_utf8(http.to_client().to_vec()).unwrap();
+            http.sent_to_client(answer.len());
+            (asked, answer)
+        };
+        let (_, first) = say(&mut http, "GET /login HTTP/1.1\r\nHost: a\r\n\r\n", &login(value));
+        let (_, again) = say(&mut http, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", &login(value));
+        let cookie = |text: &str| {
+            let at = text.find("sid=").unwrap();
+            text[at..at + 36].to_owned()
+        };
+        assert!(!first.contains(value) && first.contains("Set-Cookie: theme=dark"), "{first}");
+        assert_eq!(cookie(&first), cookie(&again), "given again, it is the same");
+        // Another session of the same client.
+        http.reset();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nCookie: theme=dark; {}\r\nCookie: sid=made-up\r\n\r\n",
+            cookie(&first)
+        );
+        let (asked, _) = say(&mut http, &request, &login(value));
+        assert!(asked.contains(&format!("\r\nCookie: theme=dark; sid={value}\r\n")), "{asked}");
+        assert!(!asked.contains("made-up"), "{asked}");
+        seen.push((first, again));
+    }
+    assert_eq!(seen[0], seen[1]);
 }
 
 #[test]

@@ -522,7 +522,7 @@ fn known(name: &str) -> Option<&'static str> {
 /// Runs one stream through each server.
 fn all_three(
     servers: &[Server],
-    https: &mut [Http1],
+    profiles: &[Profile],
     bytes: &[u8],
     patience: Duration,
 ) -> Vec<Seen> {
@@ -530,11 +530,11 @@ fn all_three(
     std::thread::scope(|scope| {
         let runs: Vec<_> = servers
             .iter()
-            .zip(https)
-            .map(|(server, http)| {
+            .zip(profiles)
+            .map(|(server, profile)| {
                 let records = &records;
                 scope.spawn(move || {
-                    http.reset();
+                    let http = &mut Http1::new(*profile);
                     tcp::run(http, records, true, server.address, patience)
                 })
             })
@@ -550,17 +550,15 @@ fn brief(seen: &Seen) -> String {
     format!("{:?} {}", seen.end, lines.join(" ").chars().take(600).collect::<String>())
 }
 
-fn start(name: &str) -> Option<(Site, Vec<Server>, Vec<Http1>)> {
+fn start(name: &str) -> Option<(Site, Vec<Server>, Vec<Profile>)> {
     let site = Site::create(name);
     match site.start() {
         Ok(servers) => {
-            let https = servers
+            let profiles = servers
                 .iter()
-                .map(|server| {
-                    Http1::new(Profile { replica_port: server.address.port(), ..Profile::DEFAULT })
-                })
+                .map(|server| Profile { replica_port: server.address.port(), ..Profile::DEFAULT })
                 .collect();
-            Some((site, servers, https))
+            Some((site, servers, profiles))
         }
         Err(why) => {
             // Past the test harness, which keeps what passing tests print to itself.
@@ -575,11 +573,11 @@ fn start(name: &str) -> Option<(Site, Vec<Server>, Vec<Http1>)> {
 
 #[test]
 fn real_servers_give_the_same_bytes() {
-    let Some((_site, servers, mut https)) = start("same") else { return };
+    let Some((_site, servers, profiles)) = start("same") else { return };
     let all: Vec<Case> = [targets(), fields(), bodies(), streams()].into_iter().flatten().collect();
     let (mut splits, mut unlike) = (Vec::new(), 0);
     for case in &all {
-        let seen = all_three(&servers, &mut https, &case.bytes, PATIENCE);
+        let seen = all_three(&servers, &profiles, &case.bytes, PATIENCE);
         for (server, seen) in servers.iter().zip(&seen) {
             let reset = seen.end != Some(End::Fin);
             if let Err(error) = strict::read(&seen.bytes, &[], reset) {
@@ -605,7 +603,7 @@ fn real_servers_give_the_same_bytes() {
 
 #[test]
 fn real_servers_give_a_broken_client_the_same_bytes() {
-    let Some((_site, servers, mut https)) = start("broken") else { return };
+    let Some((_site, servers, profiles)) = start("broken") else { return };
     let mut all: Vec<Case> = [fields(), bodies(), streams()].into_iter().flatten().collect();
     all.retain(|case| case.bytes.len() < 10_000);
     let (mut splits, count) = (0, cases(1000));
@@ -614,7 +612,7 @@ fn real_servers_give_a_broken_client_the_same_bytes() {
         let case = &all[rng.below(all.len())];
         let mut bytes = case.bytes.clone();
         mutate(&mut rng, &mut bytes);
-        let seen = all_three(&servers, &mut https, &bytes, PATIENCE);
+        let seen = all_three(&servers, &profiles, &bytes, PATIENCE);
         if seen.iter().any(|other| *other != seen[0]) {
             splits += 1;
             // Those that the other test lists, too.

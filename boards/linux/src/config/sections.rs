@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use resh_channel::config::{
-    HEAD_BYTES_MAX, HEAD_BYTES_MIN, Http1, INTERFACE_BYTES_MAX, Limits, Methods, NAME_BYTES_MAX,
-    Name, Network, OnMismatch, Protocol, REPLICAS_MAX, SESSIONS_MAX, Smoltcp, TIME_MS_MAX,
-    name_is_valid,
+    COOKIE_NAME_BYTES_MAX, COOKIES_MAX, CookieNames, HEAD_BYTES_MAX, HEAD_BYTES_MIN, Http1,
+    INTERFACE_BYTES_MAX, Limits, Methods, NAME_BYTES_MAX, Name, Network, OnMismatch, Protocol,
+    REPLICAS_MAX, SESSIONS_MAX, Smoltcp, TIME_MS_MAX, name_is_valid,
 };
 
 use super::Board;
@@ -237,13 +237,14 @@ fn protocol<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Protocol> 
 }
 
 fn http1<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Http1 {
-    reader.only_keys(table, &["methods", "max_head_bytes"]);
+    reader.only_keys(table, &["methods", "max_head_bytes", "private_cookies"]);
     let default = Http1::default();
     let limits = HEAD_BYTES_MIN..=HEAD_BYTES_MAX;
     let max_head_bytes =
         reader.integer(table, "max_head_bytes", limits, "bytes").unwrap_or(default.max_head_bytes);
+    let private_cookies = private_cookies(reader, table);
     let Some(listed) = reader.strings(table, "methods") else {
-        return Http1 { max_head_bytes, ..default };
+        return Http1 { max_head_bytes, private_cookies, ..default };
     };
     let mut methods = Methods::NONE;
     if listed.value.is_empty() {
@@ -264,7 +265,23 @@ fn http1<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Http1 {
         };
         reader.report(&method.place, problem, hint);
     }
-    Http1 { methods, max_head_bytes }
+    Http1 { methods, max_head_bytes, private_cookies }
+}
+
+fn private_cookies<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> CookieNames {
+    let mut cookies = CookieNames::default();
+    for name in reader.strings(table, "private_cookies").map(|list| list.value).unwrap_or_default()
+    {
+        if !cookies.insert(name.value) {
+            let problem = format!("{:?} cannot be added to the private cookies", name.value);
+            let hint = format!(
+                "list at most {COOKIES_MAX} names, each once, of at most {COOKIE_NAME_BYTES_MAX} \
+                 letters, digits and punctuation without separators"
+            );
+            reader.report(&name.place, problem, hint);
+        }
+    }
+    cookies
 }
 
 fn replica<'a>(reader: &mut Reader<'a>, table: &Table<'a>, resolve: Resolve<'_>) -> ReplicaRead {

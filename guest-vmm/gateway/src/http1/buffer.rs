@@ -105,6 +105,14 @@ impl Buffer {
         self.put(decimal(value, &mut digits));
     }
 
+    /// Appends `value` in lower-case hexadecimal.
+    pub(super) fn put_hexadecimal(&mut self, value: u64) {
+        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+        for at in (0..digits).rev() {
+            self.put(&[b"0123456789abcdef"[(value >> (4 * at) & 15) as usize]]);
+        }
+    }
+
     /// Whether a [`put`](Self::put) found no room since the last clear.
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed

@@ -1,10 +1,10 @@
 //! [`Http1`] as one of the canonicalisers.
 
-use resh_channel::config::{Protocol, Service};
+use resh_channel::config::{Order, Protocol, Service};
 
 use super::client::Phase;
 use super::reply::Reply;
-use super::{Http1, Method, MethodSet, Profile};
+use super::{Http1, Method, MethodSet, Profile, SharedTokens};
 use crate::canonicaliser::{Canonicaliser, ConnectionWish, Context, End};
 use crate::memory::Memory;
 
@@ -49,11 +49,21 @@ impl Http1 {
 
 impl Canonicaliser for Http1 {
     fn serve(&mut self, service: &Service, replica: usize) {
+        self.begins_at = (service.order == Order::Session).then_some(0);
         let buffer_bytes = self.profile.buffer_bytes;
         Self::serve(self, Profile { buffer_bytes, ..Profile::of(service, replica) });
     }
 
+    fn remember_in(&mut self, tokens: &SharedTokens) {
+        self.tokens = Some(SharedTokens::clone(tokens));
+    }
+
+    fn begin_at(&mut self, offset: u64) {
+        self.begins_at = self.begins_at.map(|_| offset);
+    }
+
     fn client_data(&mut self, bytes: &[u8], context: Context) -> usize {
+        self.nonce = context.nonce;
         Self::client_data(self, bytes, (context.clock_ms / 1000) as u32)
     }
 

@@ -3,6 +3,7 @@
 
 use super::error::{self, Refusal};
 use super::request::{self, Scan};
+use super::tokens::Place;
 use super::upload::{Mode, Upload};
 use super::{End, Http1, SLACK_BYTES};
 
@@ -112,8 +113,17 @@ impl Http1 {
         self.to_server.clear();
         self.sent = 0;
         let head = &self.input.data()[..len];
-        let accepted =
-            request::accept(head, clock_s, &self.profile, &mut self.scratch, &mut self.to_server);
+        let start = self.received - self.input.len() as u64;
+        let offset = self.begins_at.map_or(0, |begins_at| begins_at + start);
+        let accepted = request::accept(
+            head,
+            clock_s,
+            Place { nonce: self.nonce, offset },
+            &self.profile,
+            &mut self.scratch,
+            self.tokens.as_ref().map(|tokens| tokens.borrow_mut()).as_deref_mut(),
+            &mut self.to_server,
+        );
         let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => return self.refuse(refusal, clock_s),

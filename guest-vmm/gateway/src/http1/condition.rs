@@ -1,10 +1,47 @@
 //! Conditional requests and ranges (RFC 9110, sections 13 and 14), decided in the gateway.
 //!
-//! Entity tags never reach the client, so none that a client sends can match. What is left is
-//! decided by `Last-Modified` of the response that the request without conditions draws.
+//! The replicas' entity tags never reach the client. A file gets one of ours, made of what correct servers agree
+//! on: its length and `Last-Modified`. So the gateway can compare by itself what a client sends back, with what
+//! the request without conditions draws.
 
+use super::buffer::Buffer;
 use super::date;
 use super::fields;
+
+/// An entity tag of ours, always a weak one: `W/"length-modified"` in hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Tag {
+    /// Of the whole file, in bytes.
+    pub(super) length: u64,
+    /// Seconds since 1970-01-01 UTC.
+    pub(super) modified_s: u64,
+}
+
+impl Tag {
+    fn parse(text: &[u8]) -> Option<Tag> {
+        let text = text.strip_prefix(b"W/").unwrap_or(text);
+        let text = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        let (length, modified_s) = core::str::from_utf8(text).ok()?.split_once('-')?;
+        let number = |digits: &str| {
+            // `from_str_radix` takes a sign.
+            let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u64::from_str_radix(digits, 16).ok().filter(|_| plain)
+        };
+        Some(Tag { length: number(length)?, modified_s: number(modified_s)? })
+    }
+
+    /// Writes it as the client sees it.
+    pub(super) fn put(self, to: &mut Buffer) {
+        to.put(b"W/\"");
+        to.put_hexadecimal(self.length);
+        to.put(b"-");
+        to.put_hexadecimal(self.modified_s);
+        to.put(b"\"");
+    }
+}
+
+/// Tags of ours in one field that are looked at, at most. Further ones do not match.
+const OWN_TAGS_MAX: usize = 8;
 
 /// A field of entity tags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,13 +50,24 @@ pub(super) enum Tags {
     Absent,
     /// `*`
     Any,
-    /// Tags, none of which is ours.
-    Some,
+    /// Tags, of which these are in the form of ours.
+    Some([Option<Tag>; OWN_TAGS_MAX]),
 }
 
 impl Tags {
-    pub(super) fn parse(value: &[u8]) -> Tags {
-        if value == b"*" { Tags::Any } else { Tags::Some }
+    /// Reads all lines of a field, which are one list. `*` may not stand in one.
+    pub(super) fn parse<'f>(mut lines: impl Iterator<Item = &'f [u8]> + Clone) -> Tags {
+        let mut tags = lines.clone().flat_map(fields::members).filter_map(Tag::parse);
+        match (lines.next(), lines.next()) {
+            (None, _) => Tags::Absent,
+            (Some(b"*"), None) => Tags::Any,
+            _ => Tags::Some(core::array::from_fn(|_| tags.next())),
+        }
+    }
+
+    /// Whether `tag` is among them, by weak comparison (RFC 9110, section 8.8.3.2).
+    fn name(&self, tag: Option<Tag>) -> bool {
+        matches!(self, Tags::Some(own) if tag.is_some() && own.contains(&tag))
     }
 }
 
@@ -40,10 +88,11 @@ pub(super) enum Verdict {
 
 impl Conditions {
     /// Evaluates in the order of RFC 9110, section 13.2.2, for `GET` and `HEAD` whose response
-    /// without conditions would be 200 and last modified at `modified`.
-    pub(super) fn verdict(&self, modified: Option<u64>) -> Verdict {
+    /// without conditions would be 200, last modified at `modified` and of this tag. `If-Match` compares
+    /// strongly, and our tags are weak.
+    pub(super) fn verdict(&self, modified: Option<u64>, tag: Option<Tag>) -> Verdict {
         match (self.matches, self.unmodified_since, modified) {
-            (Tags::Some, _, _) => return Verdict::Failed,
+            (Tags::Some(_), _, _) => return Verdict::Failed,
             (Tags::Absent, Some(since), Some(modified)) if modified > since => {
                 return Verdict::Failed;
             }
@@ -51,6 +100,7 @@ impl Conditions {
         }
         match (self.none_match, self.modified_since, modified) {
             (Tags::Any, _, _) => Verdict::NotModified,
+            (tags, _, _) if tags.name(tag) => Verdict::NotModified,
             (Tags::Absent, Some(since), Some(modified)) if modified <= since => {
                 Verdict::NotModified
             }
@@ -116,6 +166,9 @@ pub(super) fn date_of(value: Option<&[u8]>, clock_s: u32) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Tags that are not ours.
+    const NOT_OURS: Tags = Tags::Some([None; OWN_TAGS_MAX]);
+
     #[test]
     fn ranges() {
         let from = |first, last| Some(Range::From { first, last });
@@ -147,24 +200,53 @@ mod tests {
     #[test]
     fn precedence() {
         let none = Conditions::default();
-        assert_eq!(none.verdict(Some(5)), Verdict::Proceed);
+        assert_eq!(none.verdict(Some(5), None), Verdict::Proceed);
         let since = Conditions { modified_since: Some(5), ..none };
-        assert_eq!(since.verdict(Some(5)), Verdict::NotModified);
-        assert_eq!(since.verdict(Some(6)), Verdict::Proceed);
-        assert_eq!(since.verdict(None), Verdict::Proceed);
+        assert_eq!(since.verdict(Some(5), None), Verdict::NotModified);
+        assert_eq!(since.verdict(Some(6), None), Verdict::Proceed);
+        assert_eq!(since.verdict(None, None), Verdict::Proceed);
         assert_eq!(since.only_modified_since(), Some(5));
         // A tag that is not ours makes If-Modified-Since ignored.
-        let tagged = Conditions { none_match: Tags::Some, ..since };
-        assert_eq!(tagged.verdict(Some(5)), Verdict::Proceed);
+        let tagged = Conditions { none_match: NOT_OURS, ..since };
+        assert_eq!(tagged.verdict(Some(5), None), Verdict::Proceed);
         assert_eq!(tagged.only_modified_since(), None);
         let any = Conditions { none_match: Tags::Any, ..none };
-        assert_eq!(any.verdict(None), Verdict::NotModified);
+        assert_eq!(any.verdict(None, None), Verdict::NotModified);
         let unmodified = Conditions { unmodified_since: Some(5), ..any };
-        assert_eq!(unmodified.verdict(Some(6)), Verdict::Failed);
-        assert_eq!(unmodified.verdict(Some(5)), Verdict::NotModified);
+        assert_eq!(unmodified.verdict(Some(6), None), Verdict::Failed);
+        assert_eq!(unmodified.verdict(Some(5), None), Verdict::NotModified);
         // If-Match overrides If-Unmodified-Since.
         let star = Conditions { matches: Tags::Any, unmodified_since: Some(5), ..none };
-        assert_eq!(star.verdict(Some(6)), Verdict::Proceed);
-        assert_eq!(Conditions { matches: Tags::Some, ..none }.verdict(None), Verdict::Failed);
+        assert_eq!(star.verdict(Some(6), None), Verdict::Proceed);
+        assert_eq!(Conditions { matches: NOT_OURS, ..none }.verdict(None, None), Verdict::Failed);
+    }
+    #[test]
+    fn tags_of_ours_match_and_others_do_not() {
+        let tag = Some(Tag { length: 0x1f, modified_s: 0x6a00 });
+        let mut text = Buffer::new(64);
+        tag.unwrap().put(&mut text);
+        assert_eq!(text.data(), b"W/\"1f-6a00\"");
+        let parse = |lines: &'static [&str]| Tags::parse(lines.iter().map(|line| line.as_bytes()));
+        for (lines, matches) in [
+            (&["W/\"1f-6a00\""][..], true),
+            // A cache may have dropped the mark of weakness.
+            (&["\"1f-6a00\""], true),
+            (&["\"x\", W/\"1f-6a00\", \"y\""], true),
+            (&["\"x\"", "W/\"1f-6a00\""], true),
+            (&["W/\"1f-6a01\""], false),
+            (&["W/\"+1f-6a00\""], false),
+            (&["1f-6a00"], false),
+            (&["\"\""], false),
+        ] {
+            let conditions = Conditions { none_match: parse(lines), ..Conditions::default() };
+            let expected = if matches { Verdict::NotModified } else { Verdict::Proceed };
+            assert_eq!(conditions.verdict(None, tag), expected, "{lines:?}");
+            assert_eq!(conditions.verdict(None, None), Verdict::Proceed, "{lines:?}");
+            // Weak tags never match strongly.
+            let strong = Conditions { matches: parse(lines), ..Conditions::default() };
+            assert_eq!(strong.verdict(None, tag), Verdict::Failed, "{lines:?}");
+        }
+        assert_eq!((parse(&[]), parse(&["*"])), (Tags::Absent, Tags::Any));
+        assert_eq!(parse(&["*", "\"x\""]), NOT_OURS);
     }
 }

@@ -200,7 +200,7 @@ pub(super) fn connection_names(fields: &[httparse::Header<'_>], token: &[u8]) ->
 pub(super) fn all<'h>(
     fields: &'h [httparse::Header<'_>],
     name: &'h str,
-) -> impl Iterator<Item = &'h [u8]> {
+) -> impl Iterator<Item = &'h [u8]> + Clone {
     fields.iter().filter(move |f| is(f.name.as_bytes(), name)).map(|f| trim(f.value))
 }
 

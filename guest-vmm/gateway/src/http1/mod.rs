@@ -16,6 +16,7 @@ mod chunked;
 mod client;
 mod clock;
 mod condition;
+mod cookie;
 mod date;
 mod error;
 mod fields;
@@ -27,6 +28,7 @@ mod request;
 mod response;
 mod server;
 mod target;
+mod tokens;
 mod upload;
 mod upstream;
 
@@ -41,6 +43,7 @@ pub use method::{Method, MethodSet};
 use reply::{CHUNK_BYTES, Reply};
 use request::{Exchange, Scan};
 use response::Plan;
+pub use tokens::{SharedTokens, TOKENS_MAX, Tokens, VALUE_BYTES_MAX};
 use upstream::Upstream;
 
 /// Room for whatever the gateway says by itself, and for what a canonical head may be longer
@@ -125,6 +128,12 @@ pub struct Http1 {
     exchange: Option<Exchange>,
     replied: bool,
     streamed: bool,
+    /// The nonce that came with the client's last bytes.
+    nonce: [u8; 16],
+    /// Where the client's stream began for us. `None`: requests have nonces of their own.
+    begins_at: Option<u64>,
+    /// Values that stand for those of the replica.
+    tokens: Option<SharedTokens>,
     // The replica's stream.
     to_server: Buffer,
     sent: usize,
@@ -157,6 +166,9 @@ impl Http1 {
             exchange: None,
             replied: false,
             streamed: false,
+            nonce: [0; 16],
+            begins_at: Some(0),
+            tokens: None,
             to_server: Buffer::new(profile.buffer_bytes.max(request_room)),
             sent: 0,
             upstream: Upstream::default(),
@@ -194,6 +206,9 @@ impl Http1 {
         self.exchange = None;
         self.replied = false;
         self.streamed = false;
+        self.nonce = [0; 16];
+        self.begins_at = Some(0);
+        self.tokens = None;
         self.sent = 0;
         self.upstream = Upstream::default();
         self.reply = Reply::Idle;

@@ -146,8 +146,15 @@ impl Http1 {
             return false;
         }
         let head = self.head.data();
-        let result =
-            response::put_head(&mut self.to_client, head, plan, &exchange, length, &self.profile);
+        let result = response::put_head(
+            &mut self.to_client,
+            head,
+            plan,
+            &exchange,
+            length,
+            &self.profile,
+            self.tokens.as_ref().map(|tokens| tokens.borrow_mut()).as_deref_mut(),
+        );
         if result.is_err() || self.to_client.overflowed() {
             self.finish(End::Reset);
             return false;

@@ -3,12 +3,14 @@
 use super::Profile;
 use super::buffer::Buffer;
 use super::condition::{Conditions, Range, Tags, date_of};
+use super::cookie;
 use super::date;
 use super::error::{Persistence, Refusal};
 use super::fields::{self, MAX_FIELDS, RequestRule};
 use super::host::Host;
 use super::method::Method;
 use super::target::{self, Rules};
+use super::tokens::{Place, Tokens};
 
 /// Longest method name looked for.
 const MAX_METHOD_BYTES: usize = 32;
@@ -20,6 +22,7 @@ pub(super) struct Exchange {
     pub(super) http10: bool,
     pub(super) keep_alive: bool,
     pub(super) clock_s: u32,
+    pub(super) place: Place,
     pub(super) host: Host,
     pub(super) conditions: Conditions,
     pub(super) range: Option<Range>,
@@ -137,12 +140,14 @@ fn check_line(line: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Reads the whole head and writes its canonical form, without framing fields and final blank
-/// line, into `out`. `scratch` takes the canonical target.
+/// line, into `out`. `scratch` takes the canonical target, and `tokens` are the replica's private cookies.
 pub(super) fn accept(
     head: &[u8],
     clock_s: u32,
+    place: Place,
     profile: &Profile,
     scratch: &mut [u8],
+    tokens: Option<&mut Tokens>,
     out: &mut Buffer,
 ) -> Result<Accepted, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
@@ -174,13 +179,13 @@ pub(super) fn accept(
     check_singles(fields)?;
     let conditions = read_conditions(fields, method, clock_s)?;
     let range = read_range(fields, method);
-    let exchange = Exchange { method, http10, keep_alive, clock_s, host, conditions, range };
+    let exchange = Exchange { method, http10, keep_alive, clock_s, place, host, conditions, range };
 
     let own = asterisk || method == Method::Options && !profile.methods.contains(method);
     if own {
         return Ok(Accepted { exchange, body, expects, own });
     }
-    put_head(out, &exchange, target, fields);
+    put_head(out, &exchange, target, fields, tokens);
     if out.overflowed() || out.len() > profile.max_forwarded_head_bytes {
         return Err(Refusal::new(431, "head too long"));
     }
@@ -313,11 +318,7 @@ fn read_conditions(
     clock_s: u32,
 ) -> Result<Conditions, Refusal> {
     let twice = |()| Refusal::bad("condition given twice");
-    // Several lines of tags are one list, in which `*` may not stand.
-    let tags = |name: &'static str| match fields::only(fields, name) {
-        Ok(value) => value.map_or(Tags::Absent, Tags::parse),
-        Err(()) => Tags::Some,
-    };
+    let tags = |name: &'static str| Tags::parse(fields::all(fields, name));
     let date = |name: &'static str| {
         fields::only(fields, name).map(|value| date_of(value, clock_s)).map_err(twice)
     };
@@ -327,7 +328,7 @@ fn read_conditions(
         modified_since: date("if-modified-since")?.filter(|_| method.is_read()),
         unmodified_since: date("if-unmodified-since")?,
     };
-    if !method.is_read() && conditions.matches == Tags::Some {
+    if !method.is_read() && matches!(conditions.matches, Tags::Some(_)) {
         return Err(Refusal::new(412, "no entity tags here"));
     }
     Ok(conditions)
@@ -341,7 +342,13 @@ fn read_range(fields: &[httparse::Header<'_>], method: Method) -> Option<Range> 
     fields::only(fields, "range").ok().flatten().and_then(Range::parse)
 }
 
-fn put_head(out: &mut Buffer, exchange: &Exchange, target: &[u8], fields: &[httparse::Header<'_>]) {
+fn put_head(
+    out: &mut Buffer,
+    exchange: &Exchange,
+    target: &[u8],
+    fields: &[httparse::Header<'_>],
+    mut tokens: Option<&mut Tokens>,
+) {
     out.put(exchange.method.name().as_bytes());
     out.put(b" ");
     out.put(target);
@@ -358,7 +365,9 @@ fn put_head(out: &mut Buffer, exchange: &Exchange, target: &[u8], fields: &[http
         let forward = !matches!(rule, RequestRule::Own | RequestRule::Drop)
             && !value.is_empty()
             && !fields::connection_names(fields, name);
-        if !forward {
+        let mut tokens = tokens.as_deref_mut().filter(|_| rule == RequestRule::Cookie);
+        let is_left = tokens.as_deref_mut().is_none_or(|tokens| cookie::is_left(value, tokens));
+        if !forward || !is_left {
             continue;
         }
         if open && name.eq_ignore_ascii_case(last) {
@@ -367,7 +376,10 @@ fn put_head(out: &mut Buffer, exchange: &Exchange, target: &[u8], fields: &[http
             out.put(if open { b"\r\n" } else { b"" });
             fields::put_name(out, name);
         }
-        out.put(value);
+        match &mut tokens {
+            Some(tokens) => cookie::put_request(out, value, tokens),
+            None => out.put(value),
+        }
         (last, open) = (name, true);
     }
     out.put(if open { b"\r\n" } else { b"" });

@@ -3,7 +3,8 @@
 
 use super::Profile;
 use super::buffer::Buffer;
-use super::condition::{Verdict, date_of};
+use super::condition::{Tag, Tags, Verdict, date_of};
+use super::cookie;
 use super::error;
 use super::fields::{self, MAX_FIELDS, ResponseRule};
 use super::host::Host;
@@ -11,6 +12,7 @@ use super::media_type;
 use super::method::Method;
 use super::request::Exchange;
 use super::target;
+use super::tokens::Tokens;
 
 /// How the replica delimits the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +144,8 @@ fn decide(
     let conditions = exchange.conditions;
     if exchange.method.is_read() && matches!(plan.status, 200 | 206) {
         let modified = fields::only(fields, "last-modified").unwrap_or(None);
-        match conditions.verdict(date_of(modified, exchange.clock_s)) {
+        let tag = tag(plan, fields, exchange.clock_s);
+        match conditions.verdict(date_of(modified, exchange.clock_s), tag) {
             Verdict::Proceed => {}
             Verdict::NotModified => plan.status = 304,
             Verdict::Failed => plan.status = 412,
@@ -226,12 +229,13 @@ pub(super) fn put_head(
     exchange: &Exchange,
     length: Length,
     profile: &Profile,
+    tokens: Option<&mut Tokens>,
 ) -> Result<(), Malformed> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let (_, _, fields) = parse(head, &mut headers)?;
     let canned = plan.action == Action::Canned;
     error::put_start(to, plan.status, exchange.clock_s, exchange.persistence());
-    put_fields(to, plan, fields);
+    put_fields(to, plan, fields, exchange, tokens);
     put_special(to, plan, fields, exchange, profile);
     if canned && plan.status != 304 {
         error::put_end(to, plan.status, "", exchange.method == Method::Head);
@@ -275,6 +279,21 @@ fn is_plain_file(fields: &[httparse::Header<'_>]) -> bool {
     marks.iter().all(|name| fields::all(fields, name).next().is_some())
 }
 
+/// The tag of the representation, if it is a file.
+fn tag(plan: &Plan, fields: &[httparse::Header<'_>], clock_s: u32) -> Option<Tag> {
+    let modified_s = date_of(fields::only(fields, "last-modified").ok()?, clock_s)?;
+    let stated = |name| fields::only(fields, name).ok().flatten();
+    let length = match plan.status {
+        // `bytes 0-1/10`
+        206 if plan.part.is_none() => {
+            stated("content-range")?.rsplit(|&byte| byte == b'/').next().and_then(fields::decimal)
+        }
+        _ => stated("content-length").and_then(fields::decimal),
+    };
+    // Apache does not state 0.
+    Some(Tag { length: length.filter(|length| *length > 0)?, modified_s })
+}
+
 /// The length that goes with the answer to `HEAD`: that of a file, as servers may know others or not.
 /// Apache does not state 0.
 pub(super) fn stated_length(head: &[u8]) -> Length {
@@ -289,7 +308,14 @@ pub(super) fn stated_length(head: &[u8]) -> Length {
 }
 
 /// The fields that are forwarded, in the order of their names.
-fn put_fields(to: &mut Buffer, plan: &Plan, fields: &[httparse::Header<'_>]) {
+fn put_fields(
+    to: &mut Buffer,
+    plan: &Plan,
+    fields: &[httparse::Header<'_>],
+    exchange: &Exchange,
+    mut tokens: Option<&mut Tokens>,
+) {
+    let mut cookies = 0;
     let mut order = [0; MAX_FIELDS];
     let mut last: &[u8] = b"";
     let mut open = false; // a line without its end
@@ -310,10 +336,14 @@ fn put_fields(to: &mut Buffer, plan: &Plan, fields: &[httparse::Header<'_>]) {
             to.put(if open { b"\r\n" } else { b"" });
             fields::put_name(to, name);
         }
-        if rule == ResponseRule::List {
-            put_list(to, value)
-        } else {
-            to.put(value)
+        match &mut tokens {
+            _ if rule == ResponseRule::List => put_list(to, value),
+            Some(tokens) if fields::is(name, "set-cookie") => {
+                let Exchange { place, clock_s, .. } = exchange;
+                cookie::put_response(to, value, cookies, place, *clock_s, tokens);
+                cookies += 1;
+            }
+            _ => to.put(value),
         }
         (last, open) = (name, true);
     }
@@ -380,6 +410,17 @@ fn put_special(
             to.put(expires);
             to.put(b"\r\n");
         }
+    }
+    // A server that says 304 by itself says no length.
+    let known = match plan.status {
+        200 | 206 => exchange.method.is_read(),
+        304 => exchange.conditions.none_match != Tags::Absent,
+        _ => false,
+    };
+    if let Some(tag) = tag(plan, fields, exchange.clock_s).filter(|_| known) {
+        to.put(b"ETag: ");
+        tag.put(to);
+        to.put(b"\r\n");
     }
     if let Some((first, last, length)) = plan.part {
         to.put(b"Content-Range: bytes ");
