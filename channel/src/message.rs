@@ -11,6 +11,10 @@ pub const HEADER_WORDS: usize = size_of::<Header>() / WORD_BYTES;
 /// Most payload bytes in one record.
 pub const MAX_PAYLOAD_BYTES: usize = 32 * 1024;
 
+/// Longest datagram of a service over UDP, in bytes: what an IPv4 packet has room for (RFC 768, RFC 791). It
+/// takes several records, and fits into the credit with which a session begins.
+pub const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 /// Largest position in a stream that a record may speak of, in bytes: no stream comes so far, and what
 /// is added to a position that a peer sent does not overflow.
 pub const MAX_OFFSET: u64 = 1 << 62;

@@ -185,4 +185,24 @@ pub struct NetworkStats {
     pub sent_bytes: u64,
     /// Connections reset by the appliance.
     pub resets: u64,
+    /// UDP.
+    pub datagrams: DatagramStats,
+}
+
+/// Datagrams between clients and the network domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatagramStats {
+    /// Datagrams that came to a service, whatever became of them.
+    pub received: u64,
+    /// Replies sent.
+    pub sent: u64,
+    /// Datagrams dropped on their way in: no session was free, or the client has too many in flight, or nothing
+    /// can be made of them.
+    pub dropped: u64,
+    /// Datagrams dropped because the same one of the same client was in flight.
+    pub duplicates: u64,
+    /// Sessions that ended without a reply: there was no quorum, or none in time.
+    pub unanswered: u64,
+    /// Replies that could not be sent: too long, or there was no room.
+    pub lost: u64,
 }

@@ -9,9 +9,10 @@ use resh_channel::snapshot::Publisher;
 use resh_channel::stats::NetworkStats;
 use sel4_microkit::{Channel, ChannelSet, Handler, NotGranted, now_ms, region, set_deadline};
 
+use crate::datagrams::WithDatagrams;
 use crate::network::{Error, Limits, Network};
-use crate::stack::Stack;
-use resh_channel::window::SLOT_BYTES;
+use crate::stack::{Datagrams, Stack};
+use resh_channel::window::client_slots;
 
 /// The channel to the voter.
 const VOTER: Channel = Channel::new(0);
@@ -19,8 +20,8 @@ const VOTER: Channel = Channel::new(0);
 const TURNS: usize = 2;
 /// Shortest time between two publications of the statistics, in milliseconds.
 const STATS_MS: u64 = 100;
-/// Bytes that hold the statistics' encoding: six integers of at most ten bytes.
-const STATS_BYTES: usize = 64;
+/// Bytes that hold the statistics' encoding: twelve integers of at most ten bytes.
+const STATS_BYTES: usize = 128;
 
 /// Why the domain cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,16 +64,19 @@ struct Domain<S> {
 ///
 /// # Errors
 /// See [`InitError`].
-pub fn start(stack: impl Stack) -> Result<impl Handler<Error = Error>, InitError> {
-    let limits = Appliance::in_region(region("config")?).map_err(InitError::Config)?.limits;
+pub fn start(stack: impl Stack + Datagrams) -> Result<impl Handler<Error = Error>, InitError> {
+    let appliance = Appliance::in_region(region("config")?).map_err(InitError::Config)?;
+    let limits = appliance.limits;
     let to_voter = Producer::with_reader(region("n2v_ring")?, region("n2v_cursor")?)
         .map_err(|TooSmall| InitError::TooSmall("n2v_ring"))?;
     let from_voter = Consumer::new(region("v2n_ring")?, region("v2n_cursor")?, 0)
         .map_err(|TooSmall| InitError::TooSmall("v2n_ring"))?;
     let window = region("window")?;
-    if window.len() * WORD_BYTES < usize::from(limits.sessions) * SLOT_BYTES {
+    let slots = client_slots(window.len() * WORD_BYTES);
+    if slots < usize::from(limits.sessions) {
         return Err(InitError::TooSmall("window"));
     }
+    let stack = WithDatagrams::new(stack, &appliance, slots);
     let publisher = Publisher::new(region("network_stats")?);
     let limits = Limits { sessions: limits.sessions, idle_ms: u64::from(limits.idle_ms) };
     let network = Network::new(stack, to_voter, from_voter, window, limits);

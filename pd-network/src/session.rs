@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) phase: Phase,
     /// Which use of the index this is.
     pub(crate) generation: u16,
+    /// It is a datagram and its reply: that leaves in one piece.
+    pub(crate) is_datagram: bool,
     /// The voter said `Closed`: it wants to hear no more.
     pub(crate) closed: bool,
     /// In the queue of sessions with something to do.
@@ -74,7 +76,8 @@ impl Session {
 
     /// Whether something can be sent, or our stream ended.
     pub(crate) fn can_send(&self) -> bool {
-        let rest = self.sent < self.released && self.writable;
+        let whole = !self.is_datagram || self.fin == Some(self.released);
+        let rest = self.sent < self.released && self.writable && whole;
         let end = self.fin == Some(self.sent) && !self.finished;
         self.phase == Phase::Open && (rest || end)
     }

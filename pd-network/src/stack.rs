@@ -1,8 +1,13 @@
-//! What the domain wants of a TCP stack: the server's side of it, without waiting.
+//! What the domain wants of a network stack: the server's side of it, without waiting.
+//!
+//! TCP is a [`Stack`], UDP are [`Datagrams`]. [`WithDatagrams`](crate::datagrams::WithDatagrams) makes sessions of
+//! the latter, so that the domain sees connections only.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use resh_channel::config::Transport;
 use resh_channel::memory::{Bytes, Words};
+use resh_channel::stats::DatagramStats;
 
 /// Number of a connection. The domain chooses it: it is the index of the session.
 pub type Conn = u16;
@@ -29,6 +34,9 @@ pub struct Accepted {
     pub service: u8,
     /// The client.
     pub peer: SocketAddr,
+    /// What carries it. Over UDP there is one datagram to receive, at once, and then the end; the reply is sent
+    /// by one call of [`Stack::send`], which takes all of it.
+    pub transport: Transport,
 }
 
 /// What [`Stack::receive`] got.
@@ -58,7 +66,31 @@ pub enum Sent {
     Gone,
 }
 
-/// The server's side of TCP, without waiting.
+/// Where a datagram came from, and where its reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Index of the service it is for.
+    pub service: u8,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address it was sent to, from which the reply must come.
+    pub local: IpAddr,
+    /// The hardware (MAC) address it came from, if the stack sees that.
+    pub hardware: [u8; 6],
+}
+
+/// The server's side of UDP, without waiting. An event must make the domain look, by whatever way, after
+/// [`take`](Self::take) stops to return `None`.
+pub trait Datagrams {
+    /// Takes the next datagram that came to a service, to the start of `into`, and returns its length. If that is
+    /// more than there is room, the rest is lost.
+    fn take(&mut self, into: &mut [u8]) -> Option<(Envelope, usize)>;
+
+    /// Sends a reply. False if it cannot be sent, now or ever: it is lost.
+    fn put(&mut self, to: &Envelope, bytes: Bytes<'_>) -> bool;
+}
+
+/// The server's side of connections, without waiting.
 ///
 /// Between [`accept`](Self::accept) and [`close`](Self::close) a connection's number is in use.
 pub trait Stack {
@@ -100,4 +132,9 @@ pub trait Stack {
 
     /// Bytes sent that the client has not acknowledged: 0 if there are none, otherwise about how many.
     fn unacknowledged(&mut self, conn: Conn) -> usize;
+
+    /// Counts of datagrams, where there are any.
+    fn datagrams(&self) -> DatagramStats {
+        DatagramStats::default()
+    }
 }

@@ -14,6 +14,7 @@ use common::{Memory, Rng};
 use pd_network::stack::{Accepted, Conn, Event, Received, Sent, Stack};
 use pd_network::{Error, Limits, Network};
 use proptest::prelude::*;
+use resh_channel::config::Transport;
 use resh_channel::memory::{Bytes, Words, copy_in};
 use resh_channel::message::{Kind, Message, SessionId};
 use resh_channel::stats::NetworkStats;
@@ -100,7 +101,7 @@ impl Stack for Script {
         let wire = &mut net.wires[at];
         wire.conn = Some(conn);
         wire.wants_input = true;
-        Some(Accepted { service: 0, peer: address(at) })
+        Some(Accepted { service: 0, peer: address(at), transport: Transport::Tcp })
     }
 
     fn refuse(&mut self) -> bool {

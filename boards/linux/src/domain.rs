@@ -90,7 +90,9 @@ fn network() -> Result<std::convert::Infallible, String> {
     match &appliance.network {
         config::Network::Kernel => {
             let listener = Listener::bind(&appliance).map_err(text)?;
-            run(pd_network::domain::start(listener), &listener_needs(), true)
+            let mut needs = listener_needs();
+            needs.push(Need::Datagrams(listener.datagram_descriptors()));
+            run(pd_network::domain::start(listener), &needs, true)
         }
         config::Network::Smoltcp(settings) => {
             let stack = tap::stack(settings, &appliance).map_err(text)?;

@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod config;
+mod datagrams;
 pub mod demo;
 pub mod diagnostic;
 pub mod domain;

@@ -1,17 +1,19 @@
-//! The TCP stack of the host's kernel, as the network domain uses it.
+//! The TCP and UDP of the host's kernel, as the network domain uses it.
 //!
 //! Listening sockets are made in [`Listener::bind`], before the domain's system calls are confined.
-//! After that: `accept4`, `read`, `sendto`, `shutdown`, `close`, `setsockopt`, `getsockopt`, `epoll_ctl`.
+//! After that: `recvmsg` and `sendmsg` on those of UDP (`datagrams.rs`), and for TCP `accept4`, `read`, `sendto`, `shutdown`, `close`, `setsockopt`, `getsockopt`, `epoll_ctl`.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use pd_network::stack::{Accepted, Conn, Event, Received, Sent, Stack};
-use resh_channel::config::{Appliance, SERVICES_MAX};
+use pd_network::stack::{Accepted, Conn, Datagrams, Envelope, Event, Received, Sent, Stack};
+use resh_channel::config::{Appliance, SERVICES_MAX, Transport};
 use resh_channel::memory::{Bytes, WORD_BYTES, Words};
 use sel4_microkit::linux;
+
+use crate::datagrams::Socket;
 
 /// Connections that the kernel completes before we accept them, for each service.
 const BACKLOG: libc::c_int = 1024;
@@ -29,17 +31,20 @@ pub struct BindError {
     pub service: String,
     /// Its address.
     pub address: SocketAddr,
+    /// What would carry it.
+    pub transport: Transport,
     /// What failed.
     pub error: io::Error,
 }
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, address, error } = self;
+        let Self { service, address, transport, error } = self;
         write!(f, "service `{service}` cannot listen at {address}: ")?;
         match error.raw_os_error() {
             Some(libc::EADDRINUSE) => {
-                write!(f, "another program listens there (`ss -ltnp` shows which)")
+                let kind = if *transport == Transport::Udp { 'u' } else { 't' };
+                write!(f, "another program listens there (`ss -l{kind}np` shows which)")
             }
             Some(libc::EACCES) if address.port() < 1024 => write!(
                 f,
@@ -63,11 +68,28 @@ impl std::error::Error for BindError {
     }
 }
 
+/// The socket of a service.
+enum Listening {
+    Tcp(OwnedFd),
+    Udp(Socket),
+}
+
+impl AsRawFd for Listening {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(socket) => socket.as_raw_fd(),
+            Self::Udp(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
 /// The services' listening sockets and the clients' connections.
 pub struct Listener {
-    listening: Vec<OwnedFd>,
+    listening: Vec<Listening>,
     /// Services with clients that may be waiting, a bit each.
     waiting: u32,
+    /// Those over UDP.
+    udp: u32,
     /// The service whose turn it is.
     next: usize,
     /// By connection number.
@@ -76,11 +98,11 @@ pub struct Listener {
     ended: Vec<bool>,
 }
 
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn set_option(
+pub(crate) fn set_option(
     fd: RawFd,
     level: libc::c_int,
     name: libc::c_int,
@@ -92,7 +114,7 @@ fn set_option(
 }
 
 /// The kernel's form of an address, and its length.
-fn to_raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(crate) fn to_raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all bytes zero is a value of this C struct of integers.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let place = &raw mut storage;
@@ -125,7 +147,7 @@ fn to_raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
 }
 
 /// An address from the kernel's form. An IPv4 address as an IPv6 socket sees it becomes IPv4 again.
-fn from_raw(storage: &libc::sockaddr_storage) -> SocketAddr {
+pub(crate) fn from_raw(storage: &libc::sockaddr_storage) -> SocketAddr {
     let place = &raw const *storage;
     if libc::c_int::from(storage.ss_family) == libc::AF_INET6 {
         // SAFETY: of this family the storage holds a sockaddr_in6, and any bytes are one.
@@ -143,7 +165,14 @@ fn from_raw(storage: &libc::sockaddr_storage) -> SocketAddr {
     SocketAddrV4::new(ip, u16::from_be(raw.sin_port)).into()
 }
 
-fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
+fn listen(address: SocketAddr, transport: Transport) -> io::Result<Listening> {
+    match transport {
+        Transport::Tcp => listen_tcp(address).map(Listening::Tcp),
+        Transport::Udp => Socket::bind(address).map(Listening::Udp),
+    }
+}
+
+fn listen_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no pointer is passed.
@@ -193,9 +222,10 @@ impl Listener {
     /// The first service that cannot be had, and why.
     pub fn bind(appliance: &Appliance) -> Result<Self, BindError> {
         let mut listening = Vec::with_capacity(SERVICES_MAX);
+        let mut udp = 0;
         for (index, service) in appliance.services.iter().enumerate() {
             let socket = raise_descriptor_limit(appliance.limits.sessions)
-                .and_then(|()| listen(service.listen))
+                .and_then(|()| listen(service.listen, service.transport))
                 .and_then(|socket| {
                     linux::watch_input(socket.as_raw_fd(), LISTENING + index as u32)?;
                     Ok(socket)
@@ -203,14 +233,35 @@ impl Listener {
                 .map_err(|error| BindError {
                     service: service.name.as_str().to_owned(),
                     address: service.listen,
+                    transport: service.transport,
                     error,
                 })?;
+            udp |= u32::from(service.transport == Transport::Udp) << index;
             listening.push(socket);
         }
         let mut connections = Vec::new();
         connections.resize_with(usize::from(Conn::MAX) + 1, || None);
         let ended = vec![false; connections.len()];
-        Ok(Self { listening, waiting: 0, next: 0, connections, ended })
+        Ok(Self { listening, waiting: 0, udp, next: 0, connections, ended })
+    }
+
+    /// The descriptors on which datagrams are received and sent.
+    pub fn datagram_descriptors(&self) -> Vec<RawFd> {
+        let udp = self.listening.iter().filter(|socket| matches!(socket, Listening::Udp(_)));
+        udp.map(AsRawFd::as_raw_fd).collect()
+    }
+
+    /// The service whose turn it is, of those of `kind` where clients may be waiting.
+    fn next_waiting(&mut self, kind: u32) -> Option<usize> {
+        let waiting = self.waiting & kind;
+        for _ in 0..self.listening.len() {
+            let service = self.next % self.listening.len();
+            self.next = service + 1;
+            if waiting & (1 << service) != 0 {
+                return Some(service);
+            }
+        }
+        None
     }
 
     fn fd(&self, conn: Conn) -> RawFd {
@@ -219,12 +270,7 @@ impl Listener {
 
     /// Accepts from the services in turn.
     fn accept_next(&mut self) -> Option<(usize, OwnedFd, SocketAddr)> {
-        while self.waiting != 0 {
-            let service = self.next % self.listening.len();
-            self.next = service + 1;
-            if self.waiting & (1 << service) == 0 {
-                continue;
-            }
+        while let Some(service) = self.next_waiting(!self.udp) {
             // SAFETY: all bytes zero is a value of this C struct of integers.
             let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
             let mut len = size_of_val(&storage) as libc::socklen_t;
@@ -321,7 +367,7 @@ impl Stack for Listener {
             if linux::watch(socket.as_raw_fd(), u32::from(conn)).is_ok() {
                 self.connections[usize::from(conn)] = Some(socket);
                 self.ended[usize::from(conn)] = false;
-                return Some(Accepted { service: service as u8, peer });
+                return Some(Accepted { service: service as u8, peer, transport: Transport::Tcp });
             }
         }
     }
@@ -413,5 +459,25 @@ impl Stack for Listener {
             return 0;
         }
         info.tcpi_notsent_bytes as usize + info.tcpi_unacked as usize * info.tcpi_snd_mss as usize
+    }
+}
+
+impl Datagrams for Listener {
+    fn take(&mut self, into: &mut [u8]) -> Option<(Envelope, usize)> {
+        while let Some(service) = self.next_waiting(self.udp) {
+            let Listening::Udp(socket) = &self.listening[service] else { continue };
+            match socket.receive(service as u8, into) {
+                Some(datagram) => return Some(datagram),
+                None => self.waiting &= !(1 << service),
+            }
+        }
+        None
+    }
+
+    fn put(&mut self, to: &Envelope, bytes: Bytes<'_>) -> bool {
+        match self.listening.get(usize::from(to.service)) {
+            Some(Listening::Udp(socket)) => socket.send(to, bytes),
+            _ => false,
+        }
     }
 }

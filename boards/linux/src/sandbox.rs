@@ -4,6 +4,7 @@
 //! of a name, so a domain reaches only what it was handed.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -19,6 +20,8 @@ pub enum Need {
     Sockets,
     /// Accept connections on listening sockets it holds, and close them.
     Accept,
+    /// Receive datagrams from anywhere on these descriptors, and send them to anywhere.
+    Datagrams(Vec<RawFd>),
     /// Connect sockets it holds to exactly these addresses: pointers to memory that cannot be changed
     /// any more, and lengths.
     Connect(Vec<(usize, u32)>),
@@ -27,6 +30,12 @@ pub enum Need {
 fn equal(argument: u8, value: u64) -> SeccompCondition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
         .expect("argument numbers below are 0 to 5")
+}
+
+/// The first argument is this descriptor, of which the upper half of its register says nothing.
+fn descriptor(fd: RawFd) -> SeccompCondition {
+    SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, fd as u64)
+        .expect("argument numbers are 0 to 5")
 }
 
 fn rule(conditions: Vec<SeccompCondition>) -> SeccompRule {
@@ -53,6 +62,15 @@ fn needed(need: &Need) -> Vec<Allowed> {
             calls
         }
         Need::Accept => always(&[libc::SYS_accept4, libc::SYS_close]).collect(),
+        Need::Datagrams(descriptors) => {
+            let rules =
+                || descriptors.iter().map(|fd| rule(vec![descriptor(*fd)])).collect::<Vec<_>>();
+            // A call without a rule would be allowed for all.
+            if descriptors.is_empty() {
+                return Vec::new();
+            }
+            vec![(libc::SYS_recvmsg, rules()), (libc::SYS_sendmsg, rules())]
+        }
         Need::Connect(targets) => {
             let rules = targets.iter().map(|(pointer, len)| {
                 rule(vec![equal(1, *pointer as u64), equal(2, u64::from(*len))])

@@ -17,6 +17,7 @@ use pd_network::smoltcp_stack::smoltcp::phy::{
 use pd_network::smoltcp_stack::smoltcp::time::Instant;
 use pd_network::smoltcp_stack::smoltcp::wire::{
     EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
+    UdpPacket,
 };
 use pd_network::smoltcp_stack::{Frames, SetupError, SmoltcpStack};
 use resh_channel::config::{Appliance, Smoltcp};
@@ -212,21 +213,21 @@ impl Tap {
     }
 }
 
-/// Where TCP begins in a frame, and between which addresses.
-fn tcp_in(frame: &[u8]) -> Option<(usize, IpAddress, IpAddress)> {
+/// Where `protocol` begins in a frame, and between which addresses.
+fn find(protocol: IpProtocol, frame: &[u8]) -> Option<(usize, IpAddress, IpAddress)> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
     match ethernet.ethertype() {
         EthernetProtocol::Ipv4 => {
             let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
             let whole = !ip.more_frags() && ip.frag_offset() == 0;
             let start = ETHERNET_BYTES + usize::from(ip.header_len());
-            (ip.next_header() == IpProtocol::Tcp && whole)
+            (ip.next_header() == protocol && whole)
                 .then(|| (start, ip.src_addr().into(), ip.dst_addr().into()))
         }
         EthernetProtocol::Ipv6 => {
             let ip = Ipv6Packet::new_checked(ethernet.payload()).ok()?;
             let start = ETHERNET_BYTES + ip.header_len();
-            (ip.next_header() == IpProtocol::Tcp)
+            (ip.next_header() == protocol)
                 .then(|| (start, ip.src_addr().into(), ip.dst_addr().into()))
         }
         _ => None,
@@ -245,11 +246,21 @@ fn segment(frame: &[u8], start: usize) -> &[u8] {
     frame.get(start..end).unwrap_or(&[])
 }
 
-/// False if the frame holds a TCP segment with a wrong checksum. Other checksums smoltcp verifies.
+/// False if the frame holds a TCP segment or a UDP datagram with a wrong checksum. Other checksums smoltcp
+/// verifies.
 fn checksum_is_right(frame: &[u8]) -> bool {
-    let Some((start, source, destination)) = tcp_in(frame) else { return true };
-    TcpPacket::new_checked(segment(frame, start))
-        .is_ok_and(|tcp| tcp.verify_checksum(&source, &destination))
+    if let Some((start, source, destination)) = find(IpProtocol::Tcp, frame) {
+        return TcpPacket::new_checked(segment(frame, start))
+            .is_ok_and(|tcp| tcp.verify_checksum(&source, &destination));
+    }
+    if let Some((start, source, destination)) = find(IpProtocol::Udp, frame) {
+        // Only over IPv4 may it be left out (RFC 8200 section 8.1).
+        let needed = matches!(source, IpAddress::Ipv6(_));
+        return UdpPacket::new_checked(segment(frame, start)).is_ok_and(|udp| {
+            !(needed && udp.checksum() == 0) && udp.verify_checksum(&source, &destination)
+        });
+    }
+    true
 }
 
 /// The sum over the pseudo-header (RFC 9293, section 3.1), to which the kernel adds that of the rest.
@@ -275,7 +286,7 @@ fn pair(bytes: &[u8]) -> u32 {
 /// segments' payloads if it is to be cut.
 fn describe(header: &mut [u8], frame: &mut [u8], segment_bytes: Option<NonZeroU16>) {
     header.fill(0);
-    let Some((start, source, destination)) = tcp_in(frame) else { return };
+    let Some((start, source, destination)) = find(IpProtocol::Tcp, frame) else { return };
     let sum = pseudo_header_sum(&source, &destination, frame.len() - start);
     let Some(checksum) = frame.get_mut(start + TCP_CHECKSUM..start + TCP_CHECKSUM + 2) else {
         return;
@@ -350,6 +361,7 @@ impl Device for Tap {
         capabilities.max_transmission_unit = ETHERNET_BYTES + self.mtu;
         // Verified in `load`, left to the kernel in `describe`.
         capabilities.checksum.tcp = Checksum::None;
+        capabilities.checksum.udp = Checksum::Tx;
         // Not over IPv6: smoltcp 0.14 drops such frames (`dispatch_ip`).
         capabilities.segmentation.tcpv4 = NonZeroUsize::new(65_535);
         capabilities

@@ -7,7 +7,8 @@ use resh_channel::config::{
     Appliance, Http1, Limits, Name, Network, OnMismatch, Protocol, Replica, Service,
 };
 use resh_channel::stats::{
-    Dispute, DisputeKind, NetworkStats, ReplicaState, ReplicaStats, ServiceStats, VoterStats,
+    DatagramStats, Dispute, DisputeKind, NetworkStats, ReplicaState, ReplicaStats, ServiceStats,
+    VoterStats,
 };
 
 /// When the disputes of these samples were, in seconds since 1970-01-01 UTC.
@@ -152,6 +153,14 @@ pub fn fullest() -> (Appliance, VoterStats, NetworkStats) {
         received_bytes: u64::MAX,
         sent_bytes: u64::MAX,
         resets: u64::MAX,
+        datagrams: DatagramStats {
+            received: u64::MAX,
+            sent: u64::MAX,
+            dropped: u64::MAX,
+            duplicates: u64::MAX,
+            unanswered: u64::MAX,
+            lost: u64::MAX,
+        },
     };
     (appliance, voter, network)
 }

@@ -7,6 +7,7 @@ mod voter;
 use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
 
+use resh_channel::config::Transport;
 use resh_channel::memory::{WORD_BYTES, Words};
 use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason};
 use resh_channel::ring::{Consumer, Producer, Violation};
@@ -14,14 +15,14 @@ use resh_channel::stats::NetworkStats;
 
 use crate::session::{Phase, Table};
 use crate::stack::{Conn, Event, Stack};
-use resh_channel::window::slots;
+use resh_channel::window::client_slots;
 
 /// Connections accepted before the sessions there are get a turn.
 const TURN_ACCEPTS: usize = 64;
 /// Bytes of a client's address as text, at most.
 const PEER_BYTES_MAX: usize = 64;
 
-pub use self::sweep::LINGER_MS;
+pub use self::sweep::{DATAGRAM_MS, LINGER_MS};
 
 /// Why the domain cannot go on: the voter, which it trusts, broke the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub struct Network<'m, S> {
 }
 
 impl<'m, S: Stack> Network<'m, S> {
-    /// A domain without sessions. There are as many session ids as `window` has slots.
+    /// A domain without sessions. There are as many session ids as `window` has slots for clients.
     pub fn new(
         stack: S,
         to_voter: Producer<'m>,
@@ -105,7 +106,7 @@ impl<'m, S: Stack> Network<'m, S> {
         window: &'m Words,
         limits: Limits,
     ) -> Self {
-        let sessions = Table::new(slots(window.len() * WORD_BYTES) as u16);
+        let sessions = Table::new(client_slots(window.len() * WORD_BYTES) as u16);
         Self {
             stack,
             to_voter,
@@ -153,6 +154,7 @@ impl<'m, S: Stack> Network<'m, S> {
         }
         self.sweep(now_ms);
         self.stack.flush(now_ms);
+        self.stats.datagrams = self.stack.datagrams();
         let asleep = self.to_voter.publish() != 0;
         notify |= asleep && core::mem::take(&mut self.urgent);
         Ok(Turn { notify, busy: more_clients || !self.ready.is_empty() })
@@ -241,16 +243,22 @@ impl<'m, S: Stack> Network<'m, S> {
                 return Ok(false);
             }
             let Some(accepted) = self.stack.accept(conn) else { return Ok(false) };
-            let Some(session) = self.sessions.open(now_ms) else { return Ok(false) };
+            let Some(id) = self.sessions.open(now_ms) else { return Ok(false) };
             let mut peer = heapless::String::<PEER_BYTES_MAX>::new();
             // The longest address, an IPv6 one with scope and port, has 58 bytes.
             let _ = write!(peer, "{}", accepted.peer);
-            let message = Message::new(Kind::Open, session).arg(accepted.service);
+            let message = Message::new(Kind::Open, id).arg(accepted.service);
             self.to_voter.push(&message, peer.as_bytes())?;
             self.urgent = true;
             self.open += 1;
             self.stats.accepted += 1;
             self.stats.open += 1;
+            if accepted.transport == Transport::Udp {
+                let session = &mut self.sessions[conn];
+                (session.is_datagram, session.readable) = (true, true);
+                // The stack holds it only until then.
+                self.serve(conn, now_ms)?;
+            }
         }
         Ok(true)
     }
@@ -267,6 +275,7 @@ impl<'m, S: Stack> Network<'m, S> {
         self.open -= 1;
         self.stats.open -= 1;
         let session = &mut self.sessions[conn];
+        self.stats.resets += u64::from(abort && !session.is_datagram);
         session.phase = Phase::Ended;
         if session.closed {
             self.sessions.free(conn);

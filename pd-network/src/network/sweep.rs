@@ -9,6 +9,8 @@ use crate::stack::{Conn, Stack};
 /// How long a client may leave its own stream open after the reply ended and it has all of it, in
 /// milliseconds. Then it is reset.
 pub const LINGER_MS: u64 = 5_000;
+/// How long a datagram's session may take, in milliseconds. Then nothing is sent.
+pub const DATAGRAM_MS: u64 = 10_000;
 
 impl<S: Stack> Network<'_, S> {
     /// Resets sessions in which nothing happened for too long, some time after that.
@@ -21,7 +23,11 @@ impl<S: Stack> Network<'_, S> {
             let session = &mut self.sessions[conn];
             let quiet_ms = now_ms.saturating_sub(session.active_ms);
             let finished = session.finished;
-            if session.phase != Phase::Open || !(finished || quiet_ms >= self.limits.idle_ms) {
+            let idle_ms = match session.is_datagram {
+                true => DATAGRAM_MS.min(self.limits.idle_ms),
+                false => self.limits.idle_ms,
+            };
+            if session.phase != Phase::Open || !(finished || quiet_ms >= idle_ms) {
                 continue;
             }
             // What the stack took may still be on its way to a slow client.
@@ -30,14 +36,13 @@ impl<S: Stack> Network<'_, S> {
             let progress = acknowledged > session.acknowledged && (finished || waiting > 0);
             session.acknowledged = acknowledged;
             let limit_ms = match finished && waiting == 0 {
-                true => LINGER_MS.min(self.limits.idle_ms),
-                false => self.limits.idle_ms,
+                true => LINGER_MS.min(idle_ms),
+                false => idle_ms,
             };
             if progress {
                 session.active_ms = now_ms;
             } else if quiet_ms >= limit_ms {
                 session.owes_reset = (!session.closed).then_some(Reason::TimeOut);
-                self.stats.resets += 1;
                 self.end(conn, true);
             }
         }

@@ -42,7 +42,6 @@ impl<S: Stack> Network<'_, S> {
                     // The voter knows: it needs to hear no more.
                     session.owes_fin = false;
                     session.taken = session.sent;
-                    self.stats.resets += 1;
                     self.end(conn, true);
                 }
                 return Ok(());
@@ -72,7 +71,6 @@ impl<S: Stack> Network<'_, S> {
         if session.phase == Phase::Ended {
             self.sessions.free(conn);
         } else if session.fin.is_none() {
-            self.stats.resets += 1;
             self.end(conn, true);
         }
     }

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
+    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
 };
 
 /// A TCP segment's addresses, and whether it asks for a new connection.
@@ -20,40 +20,50 @@ pub(super) struct Flow {
 pub(super) enum About {
     /// A TCP segment.
     Tcp(Flow),
+    /// A whole UDP datagram, to this address.
+    Udp(SocketAddr),
     /// Anything else, such as ARP or ICMP.
     Other,
 }
 
 /// Looks at a frame. Nothing is verified but that the headers are there: smoltcp does the rest.
 pub(super) fn about(frame: &[u8]) -> About {
-    flow(frame).map_or(About::Other, About::Tcp)
+    look(frame).unwrap_or(About::Other)
 }
 
-fn flow(frame: &[u8]) -> Option<Flow> {
+fn look(frame: &[u8]) -> Option<About> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
-    let (source, destination, segment) = match ethernet.ethertype() {
+    let (source, destination, protocol, segment): (_, _, _, &[u8]) = match ethernet.ethertype() {
         EthernetProtocol::Ipv4 => {
             let ip = Ipv4Packet::new_checked(ethernet.payload()).ok()?;
-            if ip.next_header() != IpProtocol::Tcp || ip.frag_offset() != 0 || ip.more_frags() {
+            if ip.frag_offset() != 0 || ip.more_frags() {
                 return None;
             }
-            (IpAddr::V4(ip.src_addr()), IpAddr::V4(ip.dst_addr()), ip.payload())
+            let (source, destination) = (IpAddr::V4(ip.src_addr()), IpAddr::V4(ip.dst_addr()));
+            (source, destination, ip.next_header(), ip.payload())
         }
         EthernetProtocol::Ipv6 => {
             let ip = Ipv6Packet::new_checked(ethernet.payload()).ok()?;
-            if ip.next_header() != IpProtocol::Tcp {
-                return None;
-            }
-            (IpAddr::V6(ip.src_addr()), IpAddr::V6(ip.dst_addr()), ip.payload())
+            let (source, destination) = (IpAddr::V6(ip.src_addr()), IpAddr::V6(ip.dst_addr()));
+            (source, destination, ip.next_header(), ip.payload())
         }
         _ => return None,
     };
-    let tcp = TcpPacket::new_checked(segment).ok()?;
-    Some(Flow {
-        client: SocketAddr::new(source, tcp.src_port()),
-        local: SocketAddr::new(destination, tcp.dst_port()),
-        opens: tcp.syn() && !tcp.ack() && !tcp.rst(),
-    })
+    match protocol {
+        IpProtocol::Tcp => {
+            let tcp = TcpPacket::new_checked(segment).ok()?;
+            Some(About::Tcp(Flow {
+                client: SocketAddr::new(source, tcp.src_port()),
+                local: SocketAddr::new(destination, tcp.dst_port()),
+                opens: tcp.syn() && !tcp.ack() && !tcp.rst(),
+            }))
+        }
+        IpProtocol::Udp => {
+            let port = UdpPacket::new_checked(segment).ok()?.dst_port();
+            Some(About::Udp(SocketAddr::new(destination, port)))
+        }
+        _ => None,
+    }
 }
 
 impl Flow {

@@ -1,10 +1,11 @@
-//! The TCP stack smoltcp, on a network interface of the domain's own.
+//! The TCP/IP stack smoltcp, on a network interface of the domain's own.
 //!
 //! A frame is looked at before smoltcp takes it: a segment that opens a connection to a service gets a
 //! listening socket made for it, so that no pool of them is needed, and its addresses lead to its
 //! shard (see [`seats`]).
 
 mod flow;
+mod ports;
 mod seats;
 mod setup;
 
@@ -16,14 +17,16 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use resh_channel::config::Transport;
 use resh_channel::memory::{Bytes, Words, copy_in};
 use smoltcp::iface::{Interface, PollResult};
-use smoltcp::phy::Device;
+use smoltcp::phy::{Device, RxToken};
 use smoltcp::socket::tcp::{CongestionControl, RecvError, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::IpListenEndpoint;
 
 use self::flow::{About, Flow, about};
+use self::ports::Ports;
 use self::seats::{SHARDS, Seat, Seats, Use};
 use crate::stack::{Accepted, Conn, Event, Received, Sent, Stack};
 
@@ -55,7 +58,9 @@ pub struct SmoltcpStack<D> {
     device: D,
     interface: Interface,
     seats: Seats,
-    services: Vec<IpListenEndpoint>,
+    ports: Ports,
+    /// By service number: where it listens, if it does over TCP.
+    services: Vec<Option<IpListenEndpoint>>,
     address: IpAddr,
     seed: u64,
     /// Seats by connection number.
@@ -100,7 +105,9 @@ impl<D: Frames> SmoltcpStack<D> {
         if flow.local.ip() != self.address {
             return None;
         }
-        let service = self.services.iter().position(|at| at.port == flow.local.port())? as u8;
+        let port = flow.local.port();
+        let service =
+            self.services.iter().position(|at| at.is_some_and(|at| at.port == port))? as u8;
         if let Some(seat) = self.seats.find(shard, flow.client, service) {
             // The same client port again: over with the connection before, or the segment is its.
             if self.seats.usage(seat) != Use::TimeWait {
@@ -109,7 +116,7 @@ impl<D: Frames> SmoltcpStack<D> {
             self.seats.recycle(seat);
         }
         let seat = self.seats.place(shard, flow.client, service, self.now_ms)?;
-        let endpoint = self.services[usize::from(service)];
+        let endpoint = self.services[usize::from(service)]?;
         let socket = self.seats.socket(seat)?;
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
@@ -131,7 +138,13 @@ impl<D: Frames> SmoltcpStack<D> {
                 self.dirty |= bit(shard);
                 (shard, if flow.opens { self.prepare(shard, &flow) } else { None })
             }
-            About::Other => {
+            About::Udp(local) if self.ports.serves(local) => {
+                if let Some((received, _)) = self.device.receive(now) {
+                    received.consume(|frame| self.ports.take_in(frame));
+                }
+                return true;
+            }
+            About::Udp(_) | About::Other => {
                 // It may be the answer to who has an address, for which any socket may wait.
                 self.dirty = u64::MAX;
                 (0, None)
@@ -328,7 +341,8 @@ impl<D: Frames> Stack for SmoltcpStack<D> {
         self.conns[usize::from(conn)] = Some(seat);
         // What came before now made no event.
         self.seats.wake(seat);
-        Some(Accepted { service: self.seats.service(seat), peer: self.seats.client(seat) })
+        let (service, peer) = (self.seats.service(seat), self.seats.client(seat));
+        Some(Accepted { service, peer, transport: Transport::Tcp })
     }
 
     fn refuse(&mut self) -> bool {

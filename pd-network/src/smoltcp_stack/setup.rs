@@ -6,10 +6,11 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 
-use resh_channel::config::{self, Appliance};
+use resh_channel::config::{self, Appliance, Transport};
 use smoltcp::iface::{Config, Interface};
 use smoltcp::wire::{EthernetAddress, IpCidr, IpListenEndpoint};
 
+use super::ports::Ports;
 use super::seats::{SHARDS, Seats};
 use super::{Frames, SmoltcpStack, instant};
 use crate::stack::Conn;
@@ -68,10 +69,9 @@ impl<D: Frames> SmoltcpStack<D> {
                 let service = service.name.clone();
                 return Err(SetupError::Address { service, listen, interface: settings.address });
             }
-            services.push(IpListenEndpoint {
-                addr: Some(settings.address.into()),
-                port: listen.port(),
-            });
+            let endpoint =
+                IpListenEndpoint { addr: Some(settings.address.into()), port: listen.port() };
+            services.push((service.transport == Transport::Tcp).then_some(endpoint));
         }
         let mut interface_config = Config::new(EthernetAddress(settings.mac).into());
         interface_config.random_seed = seed;
@@ -93,12 +93,17 @@ impl<D: Frames> SmoltcpStack<D> {
         if !fits {
             return Err(SetupError::Tables);
         }
+        let udp = appliance.services.iter().enumerate();
+        let udp = udp.filter(|(_, service)| service.transport == Transport::Udp);
+        let udp = udp.map(|(at, service)| (at as u8, service.listen.port()));
+        let ports = Ports::new(settings.address, EthernetAddress(settings.mac), udp, &device);
         let sessions = appliance.limits.sessions;
         let count = sessions + sessions.clamp(*SPARE_SEATS.start(), *SPARE_SEATS.end());
         Ok(Self {
             device,
             interface,
             seats: Seats::new(count),
+            ports,
             services,
             address: settings.address,
             seed,

@@ -8,7 +8,7 @@ use resh_channel::memory::{AtomicU64, Words};
 use resh_channel::message::MAX_PAYLOAD_BYTES;
 use resh_channel::ring::{Consumer, DATA_WORD, Producer};
 
-use resh_channel::window::SLOT_BYTES;
+use resh_channel::window::{SLOT_BYTES, VOTER_SLOTS};
 
 /// A small, fast generator of numbers (xorshift64*), so that a seed tells the whole test.
 #[derive(Clone)]
@@ -73,14 +73,14 @@ fn words(count: usize) -> Vec<AtomicU64> {
 }
 
 impl Memory {
-    /// With rings as small as they may be.
+    /// With rings as small as they may be, and a window for so many clients' sessions.
     pub fn new(slots: usize) -> Self {
         Self {
             n2v: words(RING_WORDS),
             n2v_cursor: words(512),
             v2n: words(RING_WORDS),
             v2n_cursor: words(512),
-            window: words(slots * SLOT_BYTES / 8),
+            window: words((slots + VOTER_SLOTS) * SLOT_BYTES / 8),
         }
     }
 

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use common::suite::{IDLE_MS, SESSIONS, SLOTS, Seen, World};
 use common::voter::Voter;
 use common::{RING_WORDS, Rng};
-use pd_network::stack::Stack;
+use pd_network::stack::{Datagrams, Stack};
 use resh_channel::config::{Appliance, Limits, Network, OnMismatch, Protocol, Replica, Service};
 use resh_channel::memory::copy_in;
 use resh_channel::ring::{Consumer, Producer};
 use resh_channel::stats::NetworkStats;
-use resh_channel::window::SLOT_BYTES;
+use resh_channel::window::{SLOT_BYTES, VOTER_SLOTS};
 use resh_channel::{config, snapshot};
 use sel4_microkit::linux::{self, GrantedChannel, GrantedRegion, Grants};
 use sel4_microkit::region;
@@ -68,7 +68,7 @@ fn start_domain() -> (RawFd, RawFd) {
         ("n2v_cursor", 0x1000),
         ("v2n_ring", ring),
         ("v2n_cursor", 0x1000),
-        ("window", SLOTS * SLOT_BYTES),
+        ("window", (SLOTS + VOTER_SLOTS) * SLOT_BYTES),
     ];
     let mut vaddr = 0x1000_0000;
     let regions = regions.map(|(symbol, bytes)| {
@@ -110,7 +110,7 @@ pub struct Host {
 
 impl Host {
     /// Starts the domain at addresses `listen`, on the stack that `stack` makes.
-    pub fn new<S: Stack + 'static>(
+    pub fn new<S: Stack + Datagrams + 'static>(
         listen: Vec<SocketAddr>,
         network: Network,
         stack: impl FnOnce(&Appliance) -> S + Send + 'static,
@@ -125,7 +125,7 @@ impl Host {
             Producer::with_reader(region("v2n_ring").unwrap(), region("v2n_cursor").unwrap());
         let from_network =
             Consumer::new(region("n2v_ring").unwrap(), region("n2v_cursor").unwrap(), 0);
-        let window = &region("window").unwrap()[..SLOTS * SLOT_BYTES / 8];
+        let window = &region("window").unwrap()[..(SLOTS + VOTER_SLOTS) * SLOT_BYTES / 8];
         let voter = Voter::new(to_network.unwrap(), from_network.unwrap(), window, Rng::new(1));
         let (ready, is_ready) = mpsc::channel();
         thread::spawn(move || {
