@@ -3,6 +3,7 @@
 //!
 //! A pure state machine: the pump ([`crate::voter`]) tells it what happened and does what it says is to be done.
 
+use resh_channel::config::Recovery;
 use resh_channel::stats::{Condemnation, ReplicaState};
 
 /// Where a replica is in its life.
@@ -51,7 +52,7 @@ pub enum Event {
     Convicted,
     /// It did not finish joining within [`JOIN_MS`](crate::limits::JOIN_MS) while others waited for room.
     JoinTimeOut,
-    /// It did not vote within [`boot_ms`](resh_channel::config::Recovery::boot_ms) while others did.
+    /// It did not vote within [`boot_ms`](Recovery::boot_ms) while others did.
     BootTimeOut,
 }
 
@@ -179,7 +180,7 @@ impl Event {
 pub struct Life {
     state: State,
     generation: u64,
-    /// When this life began, or last made progress.
+    /// When this life began, said hello, or last made progress.
     began_ms: u64,
     joined_ms: u64,
     /// When it voted last, if it does not now.
@@ -222,7 +223,7 @@ impl Life {
             self.voted_ms = Some(now_ms);
         }
         if next == State::Joining {
-            self.joined_ms = now_ms;
+            (self.began_ms, self.joined_ms) = (now_ms, now_ms);
         }
         self.state = next;
         Some(duty)
@@ -233,10 +234,13 @@ impl Life {
         self.began_ms = now_ms;
     }
 
-    /// When its start has taken too long.
+    /// When its start has taken too long. The supervisor may wait `back_off_max_ms` before it starts the domain.
     #[must_use]
-    pub fn boot_due_ms(&self, boot_ms: u64) -> Option<u64> {
-        self.state.boots().then_some(self.began_ms + boot_ms)
+    pub fn boot_due_ms(&self, recovery: &Recovery) -> Option<u64> {
+        let waits = self.state == State::Booting;
+        let back_off_ms = if waits { recovery.back_off_max_ms } else { 0 };
+        let due_ms = self.began_ms + u64::from(back_off_ms) + u64::from(recovery.boot_ms);
+        self.state.boots().then_some(due_ms)
     }
 
     /// It votes again: for how long it did not. `None` if it never did before.

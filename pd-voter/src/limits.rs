@@ -44,6 +44,17 @@ pub const PROBE_WAIT_MS: u64 = 50;
 /// Longest such wait, in milliseconds.
 pub const PROBE_WAIT_MAX_MS: u64 = 1_000;
 
+/// Least time that the others may take to answer a probe once a quorum has, in milliseconds. `lag_budget_ms` if
+/// that is longer.
+pub const PROBE_LAG_MIN_MS: u64 = 100;
+
+/// Probes in a row to which a suspect may not be late. One to which it gives a wrong answer is enough.
+pub const LATE_PROBES: u8 = 3;
+
+/// Sessions in which a replica lost its voice that are remembered, at most: as many as `recovery.sessions` can
+/// ask for.
+pub const LOSSES: usize = 100;
+
 /// How often we look whether a replica that is late with its start is still the only one that does not serve,
 /// in milliseconds.
 pub const BOOT_LOOK_MS: u64 = 1_000;

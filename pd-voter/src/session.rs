@@ -359,10 +359,10 @@ impl Session {
         }
     }
 
-    /// From now on only late answers matter.
-    pub fn drain(&mut self, now_ms: u64) {
+    /// From now on only late answers matter, for so long.
+    pub fn drain(&mut self, now_ms: u64, drain_ms: u64) {
         self.phase = Phase::Draining;
-        self.drain_until_ms = now_ms + DRAIN_MS;
+        self.drain_until_ms = now_ms + drain_ms;
         (self.pending, self.lag) = (None, None);
     }
 

@@ -219,7 +219,7 @@ impl<'m> Voter<'m> {
             timers: Timers::new(slots),
             slow: 0,
             accused: [None; REPLICAS_MAX],
-            evidence: [const { Evidence::new() }; REPLICAS_MAX],
+            evidence: core::array::from_fn(|_| Evidence::new()),
             recovery: appliance.recovery,
             nonces: Nonces::new(appliance.seed),
             lacking: None,

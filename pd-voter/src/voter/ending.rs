@@ -54,14 +54,15 @@ impl Voter<'_> {
         };
         for finding in findings {
             let Finding { replica, outvoted, .. } = finding;
-            if finding.kind == DisputeKind::Laggard {
+            let late = finding.kind == DisputeKind::Laggard;
+            if late {
                 self.slow |= 1 << replica;
             }
             disputes::record(&mut self.stats, finding, service, id, self.clock_s);
             self.stats_changed = true;
             self.stats_urgent = true;
             if outvoted {
-                self.hold_against(replica, service, client);
+                self.hold_against(replica, service, client, late);
             }
         }
     }
@@ -69,13 +70,13 @@ impl Voter<'_> {
     /// All was said and delivered; others may still answer.
     fn complete(&mut self, index: usize) {
         self.count_out(index);
-        self.sessions[index].drain(self.now_ms);
+        self.sessions[index].drain(self.now_ms, DRAIN_MS);
         if self.sessions[index].is_drained() {
             return self.finish(index);
         }
         self.draining.push(index);
         self.schedule(index);
-        if self.draining.len() > (self.sessions.len() / DRAINING_SHARE).max(1)
+        if self.draining.len() > (self.client_slots() / DRAINING_SHARE).max(1)
             && let Some(oldest) = self.draining.front()
         {
             self.finish(oldest);

@@ -3,17 +3,25 @@
 
 use resh_channel::stats::Condemnation;
 
-use super::Voter;
-use crate::evidence::{Client, Verdict};
+use super::{Service, Voter};
+use crate::evidence::{Client, Loss, Verdict};
 use crate::life::{Event, State};
 
 impl Voter<'_> {
-    /// `replica` lost its voice in a session while others were a quorum.
-    pub(super) fn hold_against(&mut self, replica: usize, service: u8, client: Client) {
+    /// `replica` lost its voice in a session while others were a quorum. `late`: by lagging behind.
+    pub(super) fn hold_against(&mut self, replica: usize, service: u8, client: Client, late: bool) {
         if self.replicas[replica].life.state().takes_part() {
-            self.evidence[replica].add(self.now_ms, service, client);
+            let excusable = late && is_telling(&self.services, service);
+            let loss = Loss { at_ms: self.now_ms, service, client, excusable };
+            self.evidence[replica].add(loss);
             self.weigh(replica);
         }
+    }
+
+    /// It passed the probes it had to: where they tell something of its answers, what was before is forgotten.
+    pub(super) fn absolve(&mut self, replica: usize) {
+        let services = &self.services;
+        self.evidence[replica].forget(|service| is_telling(services, service));
     }
 
     /// Weighs what is held against `replica`.
@@ -57,4 +65,10 @@ impl Voter<'_> {
             service.ready & bit == 0 || others >= service.quorum
         })
     }
+}
+
+/// Whether the probe of service `number` tells something of a replica's answers, and not only that its server
+/// accepts connections.
+fn is_telling(services: &[Service], number: u8) -> bool {
+    services.get(usize::from(number)).is_some_and(|service| service.probing.is_telling())
 }

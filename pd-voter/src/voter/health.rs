@@ -10,6 +10,7 @@ use super::Voter;
 use crate::life::{Duty, Event, State};
 use crate::limits::{ASIDE_LOOK_MS, BOOT_LOOK_MS, HELLO_LOOK_MS, JOIN_MS};
 use crate::replica::Replica;
+use crate::session::Session;
 use crate::slot::Slot;
 use crate::vote::Findings;
 
@@ -52,7 +53,7 @@ impl Voter<'_> {
                 }
                 self.weigh_suspects();
             }
-            Duty::Forget => self.evidence[replica].forget(),
+            Duty::Forget => self.absolve(replica),
             Duty::Leave => self.leave(replica, reason),
         }
     }
@@ -128,7 +129,7 @@ impl Voter<'_> {
                 continue;
             }
             self.aside_checked_ms = Some(self.now_ms);
-            let spares = |session: &crate::session::Session| {
+            let spares = |session: &Session| {
                 session.is_own() || !session.includes(replica) || session.vote.can_spare(replica)
             };
             if self.is_spared(replica) && self.sessions.iter().all(spares) {
@@ -145,7 +146,7 @@ impl Voter<'_> {
     /// Looks for replicas that do not come to vote while others do.
     pub(super) fn watch_boots(&mut self) {
         for replica in 0..REPLICAS_MAX {
-            let due_ms = self.replicas[replica].life.boot_due_ms(self.recovery.boot_ms.into());
+            let due_ms = self.replicas[replica].life.boot_due_ms(&self.recovery);
             if due_ms.is_some_and(|at_ms| at_ms <= self.now_ms) && self.is_missed(replica) {
                 self.condemn(replica, Condemnation::BootTimeOut);
             }
@@ -155,7 +156,7 @@ impl Voter<'_> {
     /// When to look again for those.
     pub(super) fn boot_ms(&self) -> Option<u64> {
         let due = |replica: &Replica<'_>| {
-            let due_ms = replica.life.boot_due_ms(self.recovery.boot_ms.into())?;
+            let due_ms = replica.life.boot_due_ms(&self.recovery)?;
             Some(if due_ms > self.now_ms { due_ms } else { self.now_ms + BOOT_LOOK_MS })
         };
         self.replicas.iter().filter_map(due).min()
@@ -238,7 +239,7 @@ impl Voter<'_> {
         let bit = 1 << replica;
         self.replicas[replica].stop_reading();
         self.broadcast.drop_reader(replica);
-        self.evidence[replica].forget();
+        self.evidence[replica].clear();
         for service in &mut self.services {
             service.ready &= !bit;
         }

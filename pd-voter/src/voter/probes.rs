@@ -9,7 +9,7 @@ use resh_channel::stats::Condemnation;
 
 use super::Voter;
 use crate::life::{Event, State};
-use crate::limits::{DRAIN_MS, PROBE_WAIT_MAX_MS, PROBE_WAIT_MS, PROBES, STALL_CHECK_MS};
+use crate::limits::{PROBE_LAG_MIN_MS, PROBE_WAIT_MAX_MS, PROBE_WAIT_MS, PROBES, STALL_CHECK_MS};
 use crate::session::{End, Phase, Session};
 use crate::vote::Outcome;
 
@@ -28,6 +28,8 @@ pub(super) struct Probing {
     wait_ms: u64,
     /// The session it goes on in.
     session: Option<usize>,
+    /// When the last one ended.
+    ended_ms: Option<u64>,
 }
 
 impl Probing {
@@ -43,16 +45,27 @@ impl Probing {
             due_ms: None,
             wait_ms: PROBE_WAIT_MS,
             session: None,
+            ended_ms: None,
         }
+    }
+
+    /// Whether it shows more than that a server accepts connections.
+    pub(super) fn is_telling(&self) -> bool {
+        self.request.is_some()
     }
 }
 
 impl Voter<'_> {
-    /// The services of `replica` are to be probed soon.
+    /// The services of `replica` are to be probed: at once if it has come in, and otherwise not one right after the
+    /// other.
     pub(super) fn request_probes(&mut self, replica: usize) {
+        let is_new = self.replicas[replica].life.state() == State::CatchingUp;
         for service in self.services.iter_mut().filter(|s| s.replicas & (1 << replica) != 0) {
-            service.probing.due_ms = Some(self.now_ms);
-            service.probing.wait_ms = PROBE_WAIT_MS;
+            let probing = &mut service.probing;
+            let ended_ms = probing.ended_ms.filter(|_| !is_new);
+            let next_ms = ended_ms.map_or(0, |at_ms| at_ms + PROBE_WAIT_MS);
+            probing.due_ms = Some(next_ms.max(self.now_ms));
+            probing.wait_ms = PROBE_WAIT_MS;
         }
     }
 
@@ -170,15 +183,16 @@ impl Voter<'_> {
 
     /// Draws the consequences of whatever happened to a probe session. `end` is how it ended, if it did.
     pub(super) fn settle_probe(&mut self, index: usize, end: Option<End>) {
+        let patience_ms = self.times.lag_budget_ms.max(PROBE_LAG_MIN_MS);
         let session = &mut self.sessions[index];
         let open_end =
             self.services.get(usize::from(session.service)).is_some_and(|s| !s.probing.ends);
         match end {
             Some(End::Aborted | End::NoQuorum) => return self.conclude(index, false),
-            Some(End::Complete) => session.drain(self.now_ms),
+            Some(End::Complete) => session.drain(self.now_ms, patience_ms),
             // Nobody ends it: it is over for us a while after a quorum has said something.
             None if open_end && session.phase == Phase::Open && session.vote.released() > 0 => {
-                let ends_ms = self.now_ms + DRAIN_MS;
+                let ends_ms = self.now_ms + patience_ms;
                 session.ends_ms = session.ends_ms.map(|at_ms| at_ms.min(ends_ms));
             }
             None => {}
@@ -230,21 +244,21 @@ impl Voter<'_> {
     /// Ends a probe session. `counts`: what it showed is worth something.
     fn conclude(&mut self, index: usize, counts: bool) {
         let session = &self.sessions[index];
-        let (number, present, quorum) =
-            (usize::from(session.service), session.present(), session.quorum());
+        let (number, quorum) = (usize::from(session.service), session.quorum());
         let passed = if counts { self.passed(index) } else { 0 };
+        let failed = session.present() & !passed;
+        let late = failed & self.replicas_that(|at| session.vote.is_awaited(at));
         self.close(index, None);
         if passed.count_ones() as usize >= quorum {
-            for replica in (0..REPLICAS_MAX).filter(|at| passed & (1 << at) != 0) {
-                self.pass(number, replica);
-            }
-            for replica in (0..REPLICAS_MAX).filter(|at| present & !passed & (1 << at) != 0) {
-                self.fail(number, replica);
-            }
+            let among = |mask: u8| (0..REPLICAS_MAX).filter(move |at| mask & (1 << at) != 0);
+            among(passed).for_each(|replica| self.pass(number, replica));
+            among(failed)
+                .for_each(|replica| self.fail(number, replica, late & (1 << replica) != 0));
         }
         let wants = self.wants_probe(number);
         let probing = &mut self.services[number].probing;
         probing.session = None;
+        probing.ended_ms = Some(self.now_ms);
         if wants && probing.due_ms.is_none() {
             probing.due_ms = Some(self.now_ms + probing.wait_ms);
             probing.wait_ms = (2 * probing.wait_ms).min(PROBE_WAIT_MAX_MS);
@@ -276,14 +290,16 @@ impl Voter<'_> {
         }
     }
 
-    /// It has not, though a quorum has.
-    fn fail(&mut self, number: usize, replica: usize) {
-        match self.replicas[replica].life.state() {
-            State::Suspect if self.evidence[replica].must_pass(number) => {
+    /// It has not, though a quorum has. `late`: it did not answer in time.
+    fn fail(&mut self, number: usize, replica: usize, late: bool) {
+        let state = self.replicas[replica].life.state();
+        let evidence = &mut self.evidence[replica];
+        if state == State::Suspect && evidence.must_pass(number) {
+            if !late || evidence.is_late() {
                 self.accused[replica].get_or_insert(Condemnation::Probe);
             }
-            State::Voting | State::Suspect => self.doubt(replica, 1 << number),
-            _ => {}
+        } else if state.votes() {
+            self.doubt(replica, 1 << number);
         }
     }
 }
