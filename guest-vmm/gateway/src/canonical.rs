@@ -5,6 +5,7 @@ use resh_channel::memory::{Bytes, copy_in};
 use resh_channel::message::Reason;
 
 use crate::canonicaliser::{self, Canonicaliser, ConnectionWish};
+use crate::executor::Executor;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
 use crate::upstream::{Received, Sent, Upstream};
@@ -44,6 +45,8 @@ pub(crate) fn opened(session: &mut Session) {
 struct Turning<'t, 'm, U> {
     session: &'t mut Session,
     canonicaliser: &'t mut dyn Canonicaliser,
+    /// What executes the session's requests, if they are in total order.
+    executor: Option<&'t mut Executor>,
     upstream: &'t mut U,
     replies: &'t mut Replies<'m>,
     /// Something happened, so more may.
@@ -53,6 +56,7 @@ struct Turning<'t, 'm, U> {
 /// Does what can be done now, in each direction about as much as fits into `scratch`.
 pub(crate) fn pump<U: Upstream>(
     session: &mut Session,
+    executor: Option<&mut Executor>,
     upstream: &mut U,
     replies: &mut Replies<'_>,
     scratch: &mut [u8],
@@ -61,6 +65,7 @@ pub(crate) fn pump<U: Upstream>(
     let mut turning = Turning {
         session: &mut *session,
         canonicaliser: &mut *canonicaliser,
+        executor,
         upstream,
         replies,
         moved: false,
@@ -78,21 +83,37 @@ impl<U: Upstream> Turning<'_, '_, U> {
         self.receive(scratch);
         self.reply()?;
         self.connect();
-        if let Some(end) = self.canonicaliser.end() {
-            self.session.end_with(match end {
-                canonicaliser::End::Fin => End::Fin,
-                canonicaliser::End::Reset => End::Reset(Reason::Protocol),
-            });
+        self.end();
+        if let Some(executor) = &mut self.executor {
+            executor.settle(self.session.slot, self.canonicaliser, self.replies)?;
+        } else {
+            self.rest()?;
         }
-        self.rest()?;
-        self.session.tell_taken(self.replies)?;
-        self.session.tell_end(self.replies)?;
+        if self.session.voice {
+            self.session.tell_taken(self.replies)?;
+            self.session.tell_end(self.replies)?;
+        }
         Ok(match self.session.end {
             Some(End::Reset(_)) => Turn::Over,
             Some(End::Fin) if self.session.finished => Turn::Over,
             _ if self.moved => Turn::Again,
             _ => Turn::Idle,
         })
+    }
+
+    /// How the canonical stream ends, if it does.
+    fn end(&mut self) {
+        let slot = self.session.slot;
+        let failed = self.executor.as_ref().is_some_and(|executor| executor.has_failed(slot));
+        let end = match self.canonicaliser.end() {
+            _ if failed => End::Reset(Reason::Protocol),
+            Some(canonicaliser::End::Fin) => End::Fin,
+            Some(canonicaliser::End::Reset) => End::Reset(Reason::Protocol),
+            None => return,
+        };
+        if self.session.speaks() {
+            self.session.end_with(end);
+        }
     }
 
     /// Between requests another replica may begin to take part.
@@ -107,11 +128,15 @@ impl<U: Upstream> Turning<'_, '_, U> {
     }
 
     fn index(&self) -> usize {
-        self.session.id.index.into()
+        self.session.slot
     }
 
-    /// What waits of the client's stream, and its end.
+    /// What waits of the client's stream, and its end, or of the request that is to be executed.
     fn feed(&mut self) {
+        if let Some(executor) = &mut self.executor {
+            self.moved |= executor.feed(self.session.slot, self.canonicaliser);
+            return;
+        }
         let session = &mut *self.session;
         while let Some((piece, clock_s)) = session.upload.front() {
             let context = session.context(clock_s);
@@ -206,10 +231,16 @@ impl<U: Upstream> Turning<'_, '_, U> {
         }
     }
 
-    /// The canonical stream, as far as credit and room go.
+    /// The canonical stream, as far as credit and room go. If nobody wants to hear it, nowhere.
     fn reply(&mut self) -> Result<(), Stop> {
         loop {
             let bytes = self.canonicaliser.to_client();
+            if !self.session.speaks() && !bytes.is_empty() {
+                let len = bytes.len();
+                self.canonicaliser.sent_to_client(len);
+                self.moved = true;
+                continue;
+            }
             let len = self.session.credit_left().min(bytes.len() as u64);
             if len == 0 {
                 return Ok(());

@@ -1,24 +1,28 @@
 //! The gateway: from the broadcast ring to the replica, and from there to the reply ring.
 
+mod intake;
+mod links;
+mod table;
+
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use resh_channel::config::Appliance;
+use resh_channel::config::{Appliance, Order};
 use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
-use resh_channel::message::{
-    AdmitHead, Kind, MAX_PAYLOAD_BYTES, Message, Nonce, Reason, SessionId,
-};
-use resh_channel::ring::{CURSOR_WORDS, Consumer, Record, Violation, note};
+use resh_channel::message::{DATAGRAM_BYTES_MAX, Kind, MAX_PAYLOAD_BYTES, Message, SessionId};
+use resh_channel::ring::{CURSOR_WORDS, Consumer, Violation, note};
 
+use crate::executor::Executor;
 use crate::memory::{self, Buffers, Memory};
-use crate::protocols::{Form, Protocols};
+use crate::protocols::Protocols;
 use crate::queue::Queue;
 use crate::replies::{Replies, Stop};
 use crate::session::{End, Link, Session, Turn};
-use crate::upstream::{Event, Opening, Upstream};
-use crate::{Broken, SLOTS, canonical, probe, raw};
+use crate::upstream::Upstream;
+use crate::{Broken, SLOTS, canonical, datagram, framing, probe, raw};
+use table::Voices;
 
 /// How often we look whether the voter lets us in, in milliseconds.
 const JOIN_LOOK_MS: u64 = 5;
@@ -64,12 +68,20 @@ pub struct Gateway<'m, U> {
     replies: Option<Replies<'m>>,
     /// Not there before the voter has let us in.
     broadcast: Option<Consumer<'m>>,
+    /// What executes requests in total order, by service number. `None` if the service is in none.
+    executors: Vec<Option<Executor>>,
     sessions: Box<[Session]>,
+    voices: Voices,
     /// Sessions with something to do.
     ready: Queue,
     /// Sessions whose connection is being made, in the order of their deadlines.
     connecting: Queue,
+    /// Sessions that try something again, in the order of their times.
+    later: Queue,
+    /// Sessions that the voter does not hear of, the one that had something to do last as the last.
+    idle: Queue,
     scratch: Box<[u8]>,
+    now_ms: u64,
 }
 
 impl<'m, U: Upstream> Gateway<'m, U> {
@@ -88,6 +100,12 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         upstream: U,
     ) -> Result<Self, Broken> {
         let protocols = Protocols::new(&appliance.services, replica, memory);
+        let total = |service: &usize| {
+            protocols.service(*service).is_some_and(|service| service.order == Order::Total)
+        };
+        let executor = |service| Some(service).filter(total).map(Executor::new);
+        let executors = (0..appliance.services.len()).map(executor).collect();
+        let scratch_bytes = memory.buffer_bytes.max(MAX_PAYLOAD_BYTES).max(DATAGRAM_BYTES_MAX);
         if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
             return Err(Broken::Regions);
         }
@@ -101,10 +119,15 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             upstream,
             replies: None,
             broadcast: None,
-            sessions: (0..SLOTS).map(|_| Session::vacant()).collect(),
+            executors,
+            sessions: (0..SLOTS).map(Session::vacant).collect(),
+            voices: Voices::new(SLOTS),
             ready: Queue::new(SLOTS),
             connecting: Queue::new(SLOTS),
-            scratch: vec![0; memory.buffer_bytes.max(MAX_PAYLOAD_BYTES)].into_boxed_slice(),
+            later: Queue::new(SLOTS),
+            idle: Queue::new(SLOTS),
+            scratch: vec![0; scratch_bytes].into_boxed_slice(),
+            now_ms: 0,
         })
     }
 
@@ -124,6 +147,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
     /// The voter broke the rules of the channel. As it is trusted, that ends the domain.
     pub fn round(&mut self, now_ms: u64) -> Result<Round, Broken> {
         let mut round = Round::default();
+        self.now_ms = now_ms;
         self.upstream.begin(now_ms);
         self.read_events();
         if !self.join()? {
@@ -132,8 +156,11 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             return Ok(round);
         }
         let records = self.read_broadcast(&mut round)?;
-        self.check_connecting(now_ms);
-        let full = self.pump_ready(now_ms)?;
+        self.check_times();
+        for service in 0..self.executors.len() {
+            self.advance(service);
+        }
+        let full = self.pump_ready()?;
         let transport_at_ms = self.upstream.poll(now_ms);
         round.signal_voter |= self.publish();
 
@@ -143,11 +170,7 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             _ => self.ready.is_empty(),
         };
         round.again = !blocked || records == RECORDS_PER_ROUND || !self.arm();
-        let connect_at_ms = self.connecting.first().map(|at| self.sessions[at].connect_by_ms);
-        round.wake_at_ms = match (transport_at_ms, connect_at_ms) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        round.wake_at_ms = earliest(transport_at_ms, self.next_time_ms());
         Ok(round)
     }
 
@@ -200,205 +223,17 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         Ok(records)
     }
 
-    fn handle(&mut self, record: &Record<'_>) -> Result<(), Broken> {
-        let message = &record.message;
-        let index = usize::from(message.session.index);
-        if index >= self.sessions.len() {
-            return Err(Broken::Broadcast(Violation::Header));
-        }
-        let for_us = message.to & (1 << self.replica) != 0;
-        match message.kind {
-            Kind::Open | Kind::Probe => {
-                self.drop_session(index);
-                if for_us {
-                    let mut nonce = Nonce::default();
-                    record.payload.copy_to(&mut nonce);
-                    self.begin(message, nonce);
-                }
-            }
-            Kind::Admit if for_us => {
-                let mut head = [0; size_of::<AdmitHead>()];
-                record.payload.copy_to(&mut head);
-                let head: AdmitHead = zerocopy::transmute!(head);
-                self.drop_session(index);
-                if self.begin(message, head.nonce) {
-                    self.sessions[index].skip(message.offset, &head);
-                }
-            }
-            Kind::Admit => {}
-            _ => self.handle_for_session(index, record)?,
-        }
-        Ok(())
-    }
-
-    fn handle_for_session(&mut self, index: usize, record: &Record<'_>) -> Result<(), Broken> {
-        let message = &record.message;
-        let session = &mut self.sessions[index];
-        if !session.live || session.id != message.session {
-            return Ok(());
-        }
-        match message.kind {
-            Kind::Data => {
-                if message.offset != session.received || session.client_fin {
-                    return Err(Broken::Broadcast(Violation::Header));
-                }
-                session.received += record.payload.len() as u64;
-                if session.canonicaliser.is_some() {
-                    canonical::data(session, record.payload, message.clock_s, &mut self.scratch);
-                } else {
-                    raw::data(session, record.payload, &mut self.upstream);
-                }
-                self.ready.push(index);
-            }
-            Kind::Fin => {
-                session.client_fin = true;
-                self.ready.push(index);
-            }
-            Kind::Credit => {
-                session.credit = session.credit.max(message.offset);
-                self.ready.push(index);
-            }
-            Kind::Reset => self.drop_session(index),
-            Kind::Evict if usize::from(message.arg) == self.replica => self.drop_session(index),
-            Kind::Evict => {}
-            // Nothing else comes from the voter.
-            _ => return Err(Broken::Broadcast(Violation::Header)),
-        }
-        Ok(())
-    }
-
-    /// A session begins, or one without a client. False if this replica cannot serve it.
-    fn begin(&mut self, message: &Message, nonce: Nonce) -> bool {
-        let service = usize::from(message.arg);
-        let probe = message.kind == Kind::Probe;
-        // There are as many buffers as sessions, and canonicalisers.
-        if self.buffers.is_empty() || self.protocols.service(service).is_none() {
-            return false;
-        }
-        let form = if probe { Some(Form::Raw) } else { self.protocols.take(service) };
-        let canonicaliser = match form {
-            Some(Form::Raw) => None,
-            Some(Form::Canonical(canonicaliser)) => Some(canonicaliser),
-            None => return false,
-        };
-        let Some(buffers) = self.buffers.pop() else { return false };
-        let index = usize::from(message.session.index);
-        let session = &mut self.sessions[index];
-        session.begin(message.session, service, nonce, buffers, canonicaliser);
-        session.probe = probe;
-        self.ready.push(index);
-        true
-    }
-
-    /// Ends a session at once, if there is one: its connection is aborted.
-    fn drop_session(&mut self, index: usize) {
-        let session = &mut self.sessions[index];
-        if matches!(session.link, Link::Connecting | Link::Open) {
-            self.upstream.close(index, true);
-        }
-        session.link = Link::None;
-        if core::mem::take(&mut session.live) {
-            self.buffers.push(session.take_buffers());
-        }
-        if let Some(canonicaliser) = session.canonicaliser.take() {
-            self.protocols.give_back(session.service, canonicaliser);
-        }
-        self.connecting.remove(index);
-        self.ready.remove(index);
-    }
-
-    fn read_events(&mut self) {
-        while let Some(event) = self.upstream.next_event() {
-            match event {
-                Event::Opened(index) => self.opened(index),
-                Event::Refused(index) => self.refused(index),
-                Event::Ready { session: index, readable, writable } => {
-                    let Some(session) = self.sessions.get_mut(index) else { continue };
-                    session.readable |= readable;
-                    session.writable |= writable;
-                    if session.live {
-                        self.ready.push(index);
-                    }
-                }
-            }
-        }
-    }
-
-    fn opened(&mut self, index: usize) {
-        let Some(session) = self.sessions.get_mut(index) else { return };
-        if session.live && session.link == Link::Connecting {
-            session.linked();
-            canonical::opened(session);
-            self.connecting.remove(index);
-            self.ready.push(index);
-        }
-    }
-
-    fn refused(&mut self, index: usize) {
-        let Some(session) = self.sessions.get_mut(index) else { return };
-        if session.live && session.link == Link::Connecting {
-            session.link = Link::None;
-            self.connecting.remove(index);
-            if session.canonicaliser.is_some() {
-                canonical::refused(session);
-            } else {
-                session.end_with(End::Reset(Reason::Refused));
-            }
-            self.ready.push(index);
-        }
-    }
-
-    fn check_connecting(&mut self, now_ms: u64) {
-        while let Some(index) = self.connecting.first() {
-            if self.sessions[index].connect_by_ms > now_ms {
-                break;
-            }
-            self.upstream.close(index, true);
-            self.refused(index);
-        }
-    }
-
-    fn connect(&mut self, index: usize, now_ms: u64) {
-        let session = &mut self.sessions[index];
-        session.unlink();
-        session.link = Link::Connecting;
-        match self.upstream.open(index, session.service) {
-            Ok(Opening::Open) => self.opened(index),
-            Ok(Opening::Pending) => {
-                session.connect_by_ms = now_ms.saturating_add(self.connect_ms);
-                self.connecting.push(index);
-            }
-            Err(_) => self.refused(index),
-        }
-    }
-
     /// Gives each session that has something to do one turn. True if the reply ring is full.
-    fn pump_ready(&mut self, now_ms: u64) -> Result<bool, Broken> {
+    fn pump_ready(&mut self) -> Result<bool, Broken> {
         for _ in 0..self.ready.len() {
-            let Some(index) = self.ready.first() else { break };
-            if self.sessions[index].link == Link::Wanted {
-                self.connect(index, now_ms);
+            let Some(slot) = self.ready.first() else { break };
+            if self.sessions[slot].link == Link::Wanted {
+                self.connect(slot);
             }
-            let Some(replies) = &mut self.replies else { break };
-            let session = &mut self.sessions[index];
-            let turn = if session.probe {
-                probe::pump(session, &mut self.upstream, replies)
-            } else if session.canonicaliser.is_some() {
-                canonical::pump(session, &mut self.upstream, replies, &mut self.scratch)
-            } else {
-                raw::pump(session, &mut self.upstream, replies)
-            };
-            if session.link != Link::Connecting {
-                self.connecting.remove(index);
-            }
-            match turn {
+            match self.pump(slot) {
                 Ok(turn) => {
-                    self.ready.remove(index);
-                    match turn {
-                        Turn::Idle => {}
-                        Turn::Again => self.ready.push(index),
-                        Turn::Over => self.drop_session(index),
-                    }
+                    self.ready.remove(slot);
+                    self.turned(slot, turn)?;
                 }
                 // It stays the first, so that room goes to whoever waits longest.
                 Err(Stop::Full) => return Ok(true),
@@ -406,5 +241,72 @@ impl<'m, U: Upstream> Gateway<'m, U> {
             }
         }
         Ok(false)
+    }
+
+    /// Lets a session do what can be done.
+    fn pump(&mut self, slot: usize) -> Result<Turn, Stop> {
+        let Some(replies) = &mut self.replies else { return Ok(Turn::Idle) };
+        let session = &mut self.sessions[slot];
+        let upstream = &mut self.upstream;
+        if session.probe {
+            return probe::pump(session, upstream, replies);
+        }
+        if session.datagrams {
+            return datagram::pump(session, upstream, replies, &mut self.scratch, self.now_ms);
+        }
+        if session.canonicaliser.is_none() {
+            return raw::pump(session, upstream, replies);
+        }
+        let executor = match self.executors.get_mut(session.service) {
+            Some(Some(executor)) => Some(executor),
+            _ => None,
+        };
+        if session.ordered && session.voice {
+            framing::pump(session, replies)?;
+        }
+        canonical::pump(session, executor, upstream, replies, &mut self.scratch)
+    }
+
+    /// A session has had its turn.
+    fn turned(&mut self, slot: usize, turn: Turn) -> Result<(), Broken> {
+        let session = &mut self.sessions[slot];
+        if session.link != Link::Connecting {
+            self.connecting.remove(slot);
+        }
+        self.later.remove(slot);
+        if session.again_at_ms.is_some() {
+            self.later.push(slot);
+        }
+        let (id, service) = (session.id, session.service);
+        match turn {
+            Turn::Idle => {}
+            Turn::Again => self.ready.push(slot),
+            Turn::Over => {
+                let fin = session.end == Some(End::Fin);
+                self.take_voice(slot);
+                // After a reset others may go on, and what is ordered then is executed in vain.
+                if fin {
+                    self.end_conversation(id)?;
+                }
+                self.advance(service);
+                return Ok(());
+            }
+        }
+        if session.fins()
+            && let Some(Some(executor)) = self.executors.get_mut(service)
+        {
+            executor.fin(id).map_err(|_| Broken::Broadcast(Violation::Header))?;
+            (session.finished, session.held) = (true, true);
+        }
+        self.advance(service);
+        Ok(())
+    }
+}
+
+/// The earlier of two times.
+fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

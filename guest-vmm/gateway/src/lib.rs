@@ -17,9 +17,12 @@ extern crate std;
 
 mod canonical;
 pub mod canonicaliser;
+mod datagram;
 pub mod dns;
 pub mod domain;
+mod executor;
 mod fifo;
+mod framing;
 mod gateway;
 pub mod http1;
 mod memory;

@@ -19,7 +19,7 @@ pub(crate) fn pump<U: Upstream>(
         replies.commit(session.id, 0, len);
         session.sent = len as u64;
         session.end_with(End::Fin);
-        upstream.close(session.id.index.into(), false);
+        upstream.close(session.slot, false);
         session.link = Link::None;
     }
     session.tell_end(replies)?;

@@ -3,19 +3,21 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use resh_channel::config::{Protocol, Service};
+use resh_channel::config::{Order, Protocol, Service, Transport};
 
-use crate::canonicaliser::Canonicaliser;
+use crate::canonicaliser::{Canonicaliser, Framer};
+use crate::datagram::Datagram;
 use crate::dns::Dns;
 use crate::http1::{Http1, SharedTokens, Tokens};
 use crate::memory::Memory;
 
 /// Kinds of protocol with a canonicaliser.
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// The number of the protocol's kind. `None`: its bytes stay as they are.
-fn kind(protocol: Protocol) -> Option<usize> {
-    match protocol {
+fn kind(service: &Service) -> Option<usize> {
+    match service.protocol {
+        Protocol::Raw if service.transport == Transport::Udp => Some(4),
         Protocol::Raw => None,
         Protocol::Http1(_) => Some(0),
         Protocol::Dns => Some(1),
@@ -24,15 +26,15 @@ fn kind(protocol: Protocol) -> Option<usize> {
     }
 }
 
-/// A canonicaliser for sessions of any of `services`, which are all of the kind of `protocol`.
+/// A canonicaliser for sessions of any of `services`, which are all of the kind of `service`.
 fn canonicaliser<'s>(
-    protocol: Protocol,
+    service: &Service,
     services: impl Iterator<Item = &'s Service>,
     replica: usize,
     memory: Memory,
 ) -> Option<Box<dyn Canonicaliser>> {
-    Some(match protocol {
-        Protocol::Raw => return None,
+    Some(match service.protocol {
+        Protocol::Raw => Box::new(Datagram::new()),
         Protocol::Http1(_) => Box::new(Http1::for_any(services, replica, memory)),
         Protocol::Dns => Box::new(Dns::for_any(services)),
         Protocol::Resp | Protocol::Pgwire => return None,
@@ -46,34 +48,63 @@ fn tokens(service: &Service) -> Option<SharedTokens> {
     (!names.is_empty()).then(|| SharedTokens::new(Tokens::new(&names).into()))
 }
 
-/// What a session of some service needs beside its buffers.
-pub(crate) enum Form {
-    /// Nothing: its bytes stay as they are.
-    Raw,
-    /// This.
-    Canonical(Box<dyn Canonicaliser>),
+/// What finds the ends of requests of that protocol. `None` if nothing can.
+fn framer(protocol: Protocol) -> Option<Box<dyn Framer>> {
+    match protocol {
+        Protocol::Raw | Protocol::Dns => None,
+        Protocol::Http1(_) | Protocol::Resp | Protocol::Pgwire => None,
+    }
 }
 
-/// The services that this replica has, and the canonicalisers that no session uses now.
+/// What a session needs beside its buffers, if its bytes are not to stay as they are.
+pub(crate) struct Form {
+    /// What brings them to one form.
+    pub(crate) canonicaliser: Box<dyn Canonicaliser>,
+    /// What finds the ends of its requests, for total order.
+    pub(crate) framer: Option<Box<dyn Framer>>,
+}
+
+/// What is to be had for a session.
+pub(crate) enum Supply {
+    /// This, or nothing is needed: its bytes stay as they are.
+    Form(Option<Form>),
+    /// Nothing, although it is needed: all is in use, or there is no such service, or not at this replica.
+    Exhausted,
+}
+
+/// Canonicalisers and framers of one kind of protocol that no session uses now.
+#[derive(Default)]
+struct Spares {
+    canonicalisers: Vec<Box<dyn Canonicaliser>>,
+    framers: Vec<Box<dyn Framer>>,
+}
+
+/// The services that this replica has, and what no session uses now.
 pub(crate) struct Protocols {
     replica: usize,
     services: Vec<Service>,
     /// By service: what stands for the private values of this replica.
     tokens: Vec<Option<SharedTokens>>,
-    spares: [Vec<Box<dyn Canonicaliser>>; KINDS],
+    spares: [Spares; KINDS],
 }
 
 impl Protocols {
-    /// Makes as many canonicalisers of each kind of protocol among `services` as there can be sessions.
+    /// Makes as many canonicalisers, and framers, of each kind of protocol among `services` as there can be
+    /// sessions.
     pub(crate) fn new(services: &[Service], replica: usize, memory: Memory) -> Self {
-        let mut spares: [Vec<Box<dyn Canonicaliser>>; KINDS] = Default::default();
+        let mut spares: [Spares; KINDS] = Default::default();
         let served = || services.iter().filter(|service| replica < service.replicas.len());
         for service in served() {
-            let Some(kind) = kind(service.protocol) else { continue };
-            let alike = || served().filter(|other| self::kind(other.protocol) == Some(kind));
-            if spares[kind].is_empty() {
-                let make = |_| canonicaliser(service.protocol, alike(), replica, memory);
-                spares[kind] = (0..memory.sessions).map_while(make).collect();
+            let Some(kind) = kind(service) else { continue };
+            let alike = || served().filter(|other| self::kind(other) == Some(kind));
+            let spares = &mut spares[kind];
+            if spares.canonicalisers.is_empty() {
+                let make = |_| canonicaliser(service, alike(), replica, memory);
+                spares.canonicalisers = (0..memory.sessions).map_while(make).collect();
+            }
+            if spares.framers.is_empty() && service.order == Order::Total {
+                let make = |_| framer(service.protocol);
+                spares.framers = (0..memory.sessions).map_while(make).collect();
             }
         }
         let tokens = services.iter().map(tokens).collect();
@@ -87,30 +118,43 @@ impl Protocols {
 
     /// Whether there are canonicalisers at all.
     pub(crate) fn is_canonical(&self) -> bool {
-        self.spares.iter().any(|spares| !spares.is_empty())
+        self.spares.iter().any(|spares| !spares.canonicalisers.is_empty())
     }
 
-    /// What a session of service `number` needs. `None` if it cannot be had.
-    pub(crate) fn take(&mut self, number: usize) -> Option<Form> {
-        let service = self.services.get(number)?;
+    /// What a session of service `number` needs.
+    pub(crate) fn take(&mut self, number: usize) -> Supply {
+        let Some(service) = self.services.get(number) else { return Supply::Exhausted };
         if self.replica >= service.replicas.len() {
-            return None;
+            return Supply::Exhausted;
         }
-        let Some(kind) = kind(service.protocol) else { return Some(Form::Raw) };
-        let mut canonicaliser = self.spares[kind].pop()?;
+        let Some(kind) = kind(service) else { return Supply::Form(None) };
+        let spares = &mut self.spares[kind];
+        let total = service.order == Order::Total;
+        if total && spares.framers.is_empty() {
+            return Supply::Exhausted;
+        }
+        let Some(mut canonicaliser) = spares.canonicalisers.pop() else {
+            return Supply::Exhausted;
+        };
         canonicaliser.serve(service, self.replica);
         if let Some(Some(tokens)) = self.tokens.get(number) {
             canonicaliser.remember_in(tokens);
         }
-        Some(Form::Canonical(canonicaliser))
+        let framer = if total { spares.framers.pop() } else { None };
+        Supply::Form(Some(Form { canonicaliser, framer }))
     }
 
     /// Gives back what a session of service `number` had.
-    pub(crate) fn give_back(&mut self, number: usize, mut canonicaliser: Box<dyn Canonicaliser>) {
-        let kind = self.services.get(number).and_then(|service| kind(service.protocol));
-        if let Some(kind) = kind {
-            canonicaliser.reset();
-            self.spares[kind].push(canonicaliser);
+    pub(crate) fn give_back(&mut self, number: usize, form: Form) {
+        let Some(kind) = self.services.get(number).and_then(kind) else {
+            return;
+        };
+        let Form { mut canonicaliser, framer } = form;
+        canonicaliser.reset();
+        self.spares[kind].canonicalisers.push(canonicaliser);
+        if let Some(mut framer) = framer {
+            framer.reset();
+            self.spares[kind].framers.push(framer);
         }
     }
 }

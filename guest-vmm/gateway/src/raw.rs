@@ -13,7 +13,7 @@ pub(crate) fn data<U: Upstream>(session: &mut Session, bytes: Bytes<'_>, upstrea
     let mut rest = bytes;
     let direct = session.link == Link::Open && session.writable && session.upload.is_empty();
     if direct && !session.deaf {
-        match upstream.send(session.id.index.into(), bytes) {
+        match upstream.send(session.slot, bytes) {
             Sent::Some(n) => {
                 rest = bytes.skip(n);
                 session.consume(n);
@@ -43,7 +43,7 @@ pub(crate) fn pump<U: Upstream>(
     upstream: &mut U,
     replies: &mut Replies<'_>,
 ) -> Result<Turn, Stop> {
-    let index = session.id.index.into();
+    let index = session.slot;
     let mut turn = Turn::Idle;
     if session.link == Link::Open {
         send(session, upstream);
@@ -65,7 +65,7 @@ pub(crate) fn pump<U: Upstream>(
 }
 
 fn send<U: Upstream>(session: &mut Session, upstream: &mut U) {
-    let index = session.id.index.into();
+    let index = session.slot;
     while session.writable && !session.deaf && !session.upload.is_empty() {
         match upstream.send_private(index, session.upload.first()) {
             Sent::Some(n) => {
@@ -94,7 +94,7 @@ fn receive<U: Upstream>(
     }
     let room = replies.reserve(credit)?;
     let limit = credit.min(usize::MAX as u64) as usize;
-    match upstream.recv(session.id.index.into(), room, limit) {
+    match upstream.recv(session.slot, room, limit) {
         Received::Some(n) => {
             replies.commit(session.id, session.sent, n);
             session.sent += n as u64;

@@ -3,14 +3,20 @@
 use alloc::boxed::Box;
 use core::mem::take;
 
+use resh_channel::memory::Bytes;
 use resh_channel::message::{AdmitHead, Kind, Message, Nonce, Reason, SessionId};
 use resh_channel::window::REPLY_CREDIT_BYTES;
 
 use crate::TAKEN_STEP_BYTES;
 use crate::canonicaliser::{Canonicaliser, Context};
 use crate::fifo::{ClockedFifo, Fifo};
+use crate::framing::Framing;
 use crate::memory::Buffers;
+use crate::protocols::Form;
 use crate::replies::{Replies, Stop};
+
+/// How long until a datagram is sent again to which no answer came, or a connection is tried again, in milliseconds.
+pub(crate) const AGAIN_MS: u64 = 1_000;
 
 /// The connection to the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub(crate) enum Link {
     None,
     /// One is to be made.
     Wanted,
+    /// One could not be made, and is to be made later.
+    Later,
     /// It is being made.
     Connecting,
     /// It stands.
@@ -49,12 +57,28 @@ pub(crate) enum Turn {
 pub(crate) struct Session {
     /// Its id, while it lives.
     pub(crate) id: SessionId,
+    /// Its entry of the session table, by which the transport names its connection.
+    pub(crate) slot: usize,
     /// Whether it lives.
     pub(crate) live: bool,
+    /// Whether the voter hears of it.
+    pub(crate) voice: bool,
+    /// Its requests are executed in total order.
+    pub(crate) ordered: bool,
+    /// It is known to the executor of its service. Then it lives until that says otherwise.
+    pub(crate) held: bool,
+    /// The voter does not want to hear the reply to the request that is executed.
+    pub(crate) muted: bool,
+    /// What is known of its requests' ends.
+    pub(crate) framing: Framing,
     /// Its service.
     pub(crate) service: usize,
     /// A number that nobody can foresee, the same for all replicas.
     pub(crate) nonce: Nonce,
+    /// Its streams are one datagram each.
+    pub(crate) datagrams: bool,
+    /// How often its datagram was sent to the replica.
+    pub(crate) tries: u32,
     /// There is no client: only whether the replica accepts a connection is asked.
     pub(crate) probe: bool,
 
@@ -62,6 +86,8 @@ pub(crate) struct Session {
     pub(crate) link: Link,
     /// When a connection that is being made has taken too long.
     pub(crate) connect_by_ms: u64,
+    /// When that, or a datagram that no answer came to, is to be tried again.
+    pub(crate) again_at_ms: Option<u64>,
     /// The connection may have something to read.
     pub(crate) readable: bool,
     /// The connection may take something.
@@ -100,16 +126,25 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A table entry that no session uses yet.
-    pub(crate) fn vacant() -> Self {
+    /// The table entry `slot`, which no session uses yet.
+    pub(crate) fn vacant(slot: usize) -> Self {
         Self {
             id: SessionId::default(),
+            slot,
             live: false,
+            voice: false,
+            ordered: false,
+            held: false,
+            muted: false,
+            framing: Framing::default(),
             service: 0,
             nonce: Nonce::default(),
+            datagrams: false,
+            tries: 0,
             probe: false,
             link: Link::None,
             connect_by_ms: 0,
+            again_at_ms: None,
             readable: false,
             writable: false,
             deaf: false,
@@ -136,15 +171,27 @@ impl Session {
         service: usize,
         nonce: Nonce,
         buffers: Buffers,
-        canonicaliser: Option<Box<dyn Canonicaliser>>,
+        form: Option<Form>,
     ) {
+        let (canonicaliser, framer) = match form {
+            Some(form) => (Some(form.canonicaliser), form.framer),
+            None => (None, None),
+        };
         self.id = id;
         self.live = true;
+        self.voice = true;
+        self.ordered = framer.is_some();
+        self.held = false;
+        self.muted = false;
+        self.framing = Framing::new(framer);
         self.service = service;
         self.nonce = nonce;
+        self.datagrams = false;
+        self.tries = 0;
         self.probe = false;
         self.link = if canonicaliser.is_some() { Link::None } else { Link::Wanted };
         self.canonicaliser = canonicaliser;
+        self.again_at_ms = None;
         self.download = buffers.download;
         self.unlink();
         self.received = 0;
@@ -162,21 +209,55 @@ impl Session {
 
     /// The session has gone on for a while before this replica takes part: `received` bytes of the request
     /// stream are no business of its.
-    pub(crate) fn skip(&mut self, received: u64, head: &AdmitHead) {
+    pub(crate) fn enter(&mut self, received: u64, head: &AdmitHead) {
         self.received = received;
         self.consumed = received;
         self.taken = received;
         self.rested = received;
         self.sent = head.reply_offset.get();
         self.credit = head.reply_credit.get();
+        if self.ordered {
+            self.framing.restart();
+        } else if let Some(canonicaliser) = &mut self.canonicaliser {
+            canonicaliser.begin_at(received);
+        }
     }
 
-    /// Takes the buffers out, empty.
-    pub(crate) fn take_buffers(&mut self) -> Buffers {
+    /// Ends the session, and takes out what it had.
+    pub(crate) fn vacate(&mut self) -> (Buffers, Option<Form>) {
+        (self.live, self.voice, self.link) = (false, false, Link::None);
         let (mut upload, mut download) = (take(&mut self.upload), take(&mut self.download));
         upload.clear();
         download.clear();
-        Buffers { upload, download }
+        let framer = self.framing.take();
+        let form = self.canonicaliser.take().map(|canonicaliser| Form { canonicaliser, framer });
+        (Buffers { upload, download }, form)
+    }
+
+    /// Forgets what only the voter wanted to know.
+    pub(crate) fn hush(&mut self) {
+        self.upload.clear();
+        self.framing.restart();
+        (self.client_fin, self.finished) = (false, false);
+        (self.end, self.ended) = (None, false);
+    }
+
+    /// Keeps bytes of the client that came with this request clock.
+    pub(crate) fn keep(&mut self, bytes: Bytes<'_>, clock_s: u32) {
+        if self.upload.push(bytes, clock_s).is_err() {
+            self.end_with(End::Reset(Reason::Limit));
+        }
+    }
+
+    /// Whether the client's stream has ended behind requests that were all ordered, and nobody was told yet.
+    pub(crate) fn fins(&self) -> bool {
+        let over = self.voice && self.client_fin && !self.finished;
+        over && self.ordered && self.upload.is_empty() && self.framing.is_settled()
+    }
+
+    /// Whether the voter hears what the canonicaliser says.
+    pub(crate) fn speaks(&self) -> bool {
+        self.voice && !self.muted
     }
 
     /// Forgets what was known of the connection.
