@@ -67,6 +67,11 @@ impl Framing {
         self.end
     }
 
+    /// What `replica` said does not count any more.
+    pub fn forget(&mut self, replica: usize) {
+        self.voices[replica].count = 0;
+    }
+
     /// `replica` takes part from here on.
     pub fn admit(&mut self, replica: usize) {
         let (count, end) = (self.ordered, self.end);

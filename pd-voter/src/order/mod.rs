@@ -370,6 +370,9 @@ impl<'m> Orders<'m> {
 
     /// `replica`'s domain has left: it is out of all orders.
     pub fn leave(&mut self, replica: usize, now_ms: u64) {
+        for line in &mut self.lines {
+            line.framing.forget(replica);
+        }
         for order in self.services.iter_mut().flatten() {
             order.leave(replica, now_ms);
         }
