@@ -73,7 +73,8 @@ impl Child {
         crate::backend::stop(self)
     }
 
-    /// Lets it run from `entry` on, with every other register as it was.
+    /// Lets it run from `entry` on, at the top of its stack and with 0 in every other register. Memory is as it
+    /// was: `program!` makes good for that.
     ///
     /// # Errors
     /// As [`Self::stop`].

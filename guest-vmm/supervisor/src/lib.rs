@@ -1,5 +1,5 @@
-//! The supervisor: the parent of the replicas' domains. It announces each one's life to the voter, stops
-//! those that the voter condemns, and tells the voter at once when one has died.
+//! The supervisor: the parent of the replicas' domains. It announces each one's life to the voter, ends
+//! those that the voter condemns or that died, and starts their next life from pristine memory.
 //!
 //! Nothing here asks a replica: what counts is what the kernel says of its domain, and the voter's verdict.
 //! [`Lives`] decides; [`domain`] binds that to the runtime.
@@ -12,5 +12,6 @@ extern crate std;
 
 pub mod domain;
 mod lives;
+mod rejuvenation;
 
-pub use lives::Lives;
+pub use lives::{ASIDE_MS, Actions, Lives, STALE_MS, State};

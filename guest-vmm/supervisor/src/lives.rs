@@ -1,142 +1,260 @@
-//! Which replicas' domains live.
+//! The lives of the replicas' domains: who runs, who waits to begin anew, and what is to be done about it.
+//!
+//! ```text
+//!  Unused
+//!
+//!  ──▶ Running ───── its turn, and all vote ─────▶ SteppingAside ── it stands aside: next life, at once ──┐
+//!       ▲ ▲ │ ◀── ASIDE_MS are over, or another one's life ends ──┘ │                                     │
+//!       │ │ └────────── condemned, or it died ──────┬───────────────┘                                     │
+//!       │ └── the wait is over ─── BackingOff ◀─────┘                                                     │
+//!       └─────────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A life's end is announced at once, by the generation of the next one, so that the voter drops the old life; the
+//! next one begins when the wait is over. No replica is asked about anything.
 
-use resh_channel::config::REPLICAS_MAX;
+use resh_channel::config::{REPLICAS_MAX, Recovery};
 use resh_channel::stats::{ReplicaState, VoterStats};
+use resh_channel::supervision;
 
-/// What the voter is told of a domain that does not live. Lives are counted from 1.
-const NO_LIFE: u64 = 0;
+use crate::rejuvenation::Rejuvenation;
 
-/// One replica's domain.
+/// How long a replica that is asked to stand aside may stay in sessions before it is left in peace, in
+/// milliseconds. The voter takes it out at once, or not at all.
+pub const ASIDE_MS: u64 = 2_000;
+
+/// A life that begins later than this after it was announced is announced anew, in milliseconds: the time that
+/// the voter gives it to begin counts from there.
+pub const STALE_MS: u64 = 1_000;
+
+/// What one replica's domain does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    /// No service has a replica of that number.
+pub enum State {
+    /// No service has a replica of that number. It is stopped.
     Unused,
     /// It runs.
-    Running {
-        /// Which life of the domain this is.
-        generation: u64,
+    Running,
+    /// It runs, and is to leave all sessions so that it can be rejuvenated.
+    SteppingAside {
+        /// When that has taken too long.
+        until_ms: u64,
     },
-    /// The voter condemned it and it was stopped. The voter still knows it by its generation.
-    Condemned {
-        /// Which life of the domain this was.
-        generation: u64,
+    /// It is stopped. Its next life is announced already.
+    BackingOff {
+        /// Since when.
+        since_ms: u64,
+        /// When that begins.
+        until_ms: u64,
     },
-    /// It died by a fault.
-    Dead,
+}
+
+/// What is to be done, in the order of the fields. The sets of replicas are bit masks.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Actions {
+    /// Domains to stop.
+    pub stop: u8,
+    /// [`Lives::words`] are to be written, and the voter is to be told.
+    pub announce: bool,
+    /// Domains to start from their entry.
+    pub start: u8,
+}
+
+impl Actions {
+    fn and(self, other: Self) -> Self {
+        Self {
+            stop: self.stop | other.stop,
+            announce: self.announce || other.announce,
+            start: self.start | other.start,
+        }
+    }
+}
+
+/// One replica's domain.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    state: State,
+    /// Which life it is in, or will be: counted from 1. 0 if it is unused.
+    generation: u64,
+    /// Since when it votes, as far as is known.
+    voting_since_ms: Option<u64>,
+    /// The wait after its next failure.
+    wait_ms: u64,
 }
 
 /// The lives of all replicas' domains.
 #[derive(Debug)]
 pub struct Lives {
     lives: [Life; REPLICAS_MAX],
+    first_wait_ms: u64,
+    longest_wait_ms: u64,
+    rejuvenation: Rejuvenation,
 }
 
 impl Lives {
-    /// The domains of the first `needed` replicas begin their first life.
-    pub fn begin(needed: usize) -> Self {
-        let life = |replica| match replica < needed {
-            true => Life::Running { generation: 1 },
-            false => Life::Unused,
+    /// The domains that services need begin their first life: `services` has the number of replicas of each
+    /// service, of which there are those with the lowest indices.
+    pub fn begin(
+        services: impl IntoIterator<Item = usize>,
+        recovery: &Recovery,
+        now_ms: u64,
+    ) -> Self {
+        let rejuvenation = Rejuvenation::new(services, recovery.rejuvenate_s, now_ms);
+        let wait_ms = u64::from(recovery.back_off_ms);
+        let life = |replica| {
+            let used = replica < rejuvenation.replicas();
+            Life {
+                state: if used { State::Running } else { State::Unused },
+                generation: u64::from(used),
+                voting_since_ms: None,
+                wait_ms,
+            }
         };
-        Self { lives: core::array::from_fn(life) }
-    }
-
-    /// Whether a service needs the domain of this replica.
-    pub fn is_used(&self, replica: usize) -> bool {
-        self.lives.get(replica).is_some_and(|life| *life != Life::Unused)
-    }
-
-    /// What the voter is to read in `supervision`, for each replica.
-    pub fn generations(&self) -> [u64; REPLICAS_MAX] {
-        self.lives.map(|life| match life {
-            Life::Running { generation } | Life::Condemned { generation } => generation,
-            Life::Unused | Life::Dead => NO_LIFE,
-        })
-    }
-
-    /// The domain of `replica` stopped by a fault. Returns whether the voter must be told, which is so if
-    /// it lived.
-    pub fn died(&mut self, replica: usize) -> bool {
-        match self.lives.get_mut(replica) {
-            Some(life @ (Life::Running { .. } | Life::Condemned { .. })) => {
-                *life = Life::Dead;
-                true
-            }
-            _ => false,
+        Self {
+            lives: core::array::from_fn(life),
+            first_wait_ms: wait_ms,
+            longest_wait_ms: u64::from(recovery.back_off_max_ms).max(wait_ms),
+            rejuvenation,
         }
     }
 
-    /// The next domain to stop, because the voter has condemned the life it is in.
-    pub fn next_condemned(&mut self, stats: &VoterStats) -> Option<usize> {
-        let verdicts = self.lives.iter_mut().zip(&stats.replicas).enumerate();
-        for (replica, (life, seen)) in verdicts {
-            // The verdict may be on an earlier life.
-            if let Life::Running { generation } = *life
-                && seen.state == ReplicaState::Condemned
-                && u64::from(seen.generation) == generation
-            {
-                *life = Life::Condemned { generation };
-                return Some(replica);
+    /// What is to be done at the start: the first lives are announced, and who is not needed stopped.
+    pub fn first(&self) -> Actions {
+        let unused = |replica: &usize| self.lives[*replica].state == State::Unused;
+        let stop = (0..REPLICAS_MAX).filter(unused).fold(0, |mask, replica| mask | 1 << replica);
+        Actions { stop, announce: true, start: 0 }
+    }
+
+    /// What a domain does. [`State::Unused`] for one that there is not.
+    pub fn state(&self, replica: usize) -> State {
+        self.lives.get(replica).map_or(State::Unused, |life| life.state)
+    }
+
+    /// Which life it is in, or will be: counted from 1. 0 for one that is unused.
+    pub fn generation(&self, replica: usize) -> u64 {
+        self.lives.get(replica).map_or(0, |life| life.generation)
+    }
+
+    /// The words of the region `supervision`.
+    pub fn words(&self) -> [u64; supervision::WORDS] {
+        let mut words = [0; supervision::WORDS];
+        for (replica, life) in self.lives.iter().enumerate() {
+            words[supervision::GENERATION + replica] = life.generation;
+            words[supervision::DIRECTIVE + replica] = match life.state {
+                State::SteppingAside { .. } => supervision::ASIDE,
+                _ => supervision::TAKE_PART,
+            };
+        }
+        words
+    }
+
+    /// The domain of `replica` cannot go on.
+    pub fn died(&mut self, replica: usize, now_ms: u64) -> Actions {
+        match self.state(replica) {
+            State::Running | State::SteppingAside { .. } => self.end(replica, now_ms),
+            // Stopped already; it is no harm to make sure.
+            State::Unused | State::BackingOff { .. } => {
+                let stop = if replica < REPLICAS_MAX { 1 << replica } else { 0 };
+                Actions { stop, ..Actions::default() }
             }
         }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use resh_channel::stats::ReplicaStats;
-
-    use super::*;
-    use ReplicaState::{Condemned, Voting};
-
-    fn stats(replicas: [(ReplicaState, u32); 3]) -> VoterStats {
-        let seen =
-            |(state, generation)| ReplicaStats { state, generation, ..ReplicaStats::default() };
-        VoterStats { replicas: replicas.map(seen).into_iter().collect(), ..VoterStats::default() }
     }
 
-    #[test]
-    fn only_what_a_service_needs_is_announced() {
-        let lives = Lives::begin(2);
-        assert_eq!(lives.generations(), [1, 1, 0]);
-        assert!(lives.is_used(1) && !lives.is_used(2) && !lives.is_used(3));
+    /// The voter has published `stats`.
+    pub fn observe(&mut self, stats: &VoterStats, now_ms: u64) -> Actions {
+        let mut actions = Actions::default();
+        for (replica, seen) in stats.replicas.iter().enumerate() {
+            let Some(life) = self.lives.get_mut(replica) else { break };
+            // What it says may be about an earlier life.
+            let is_this_life = u64::from(seen.generation) == life.generation;
+            match (life.state, seen.state) {
+                (State::Unused | State::BackingOff { .. }, _) => {}
+                _ if !is_this_life => life.voting_since_ms = None,
+                (_, ReplicaState::Condemned) => actions = actions.and(self.end(replica, now_ms)),
+                (State::SteppingAside { .. }, ReplicaState::Aside) => {
+                    actions = actions.and(self.rejuvenate(replica, now_ms));
+                }
+                (_, ReplicaState::Voting) => {
+                    life.voting_since_ms.get_or_insert(now_ms);
+                }
+                _ => life.voting_since_ms = None,
+            }
+        }
+        actions.and(self.pass(now_ms))
     }
 
-    #[test]
-    fn a_death_is_announced_once_and_touches_nobody_else() {
-        let mut lives = Lives::begin(3);
-        assert!(lives.died(1));
-        assert_eq!(lives.generations(), [1, 0, 1]);
-        assert!(!lives.died(1), "dead already");
-        assert!(!lives.died(3), "no replica");
-        assert_eq!(lives.generations(), [1, 0, 1]);
-        // The voter condemns nobody who is not there, whatever it says.
-        assert_eq!(lives.next_condemned(&stats([(Voting, 1), (Condemned, 1), (Voting, 1)])), None);
+    /// Time has passed.
+    pub fn pass(&mut self, now_ms: u64) -> Actions {
+        let mut actions = Actions::default();
+        for (replica, life) in self.lives.iter_mut().enumerate() {
+            match life.state {
+                State::BackingOff { since_ms, until_ms } if until_ms <= now_ms => {
+                    life.state = State::Running;
+                    if now_ms.saturating_sub(since_ms) > STALE_MS {
+                        life.generation += 1;
+                        actions.announce = true;
+                    }
+                    actions.start |= 1 << replica;
+                }
+                State::SteppingAside { until_ms } if until_ms <= now_ms => {
+                    life.state = State::Running;
+                    actions.announce = true;
+                    self.rejuvenation.put_off(now_ms);
+                }
+                _ => {}
+            }
+        }
+        let all_vote = self.lives[..self.rejuvenation.replicas()]
+            .iter()
+            .all(|life| life.state == State::Running && life.voting_since_ms.is_some());
+        if all_vote && let Some(replica) = self.rejuvenation.due(now_ms) {
+            self.lives[replica].state = State::SteppingAside { until_ms: now_ms + ASIDE_MS };
+            actions.announce = true;
+        }
+        actions
     }
 
-    #[test]
-    fn the_condemned_are_stopped_once_and_keep_their_generation() {
-        let mut lives = Lives::begin(3);
-        let seen = stats([(Condemned, 1), (Voting, 1), (Condemned, 1)]);
-        assert_eq!(lives.next_condemned(&seen), Some(0));
-        assert_eq!(lives.next_condemned(&seen), Some(2));
-        assert_eq!(lives.next_condemned(&seen), None);
-        assert_eq!(lives.generations(), [1, 1, 1], "the voter still shows why");
+    /// When [`Self::pass`] has something to do next.
+    pub fn next_ms(&self) -> Option<u64> {
+        let waits = self.lives.iter().filter_map(|life| match life.state {
+            State::BackingOff { until_ms, .. } | State::SteppingAside { until_ms } => {
+                Some(until_ms)
+            }
+            State::Unused | State::Running => None,
+        });
+        waits.chain(self.rejuvenation.next_ms()).min()
     }
 
-    #[test]
-    fn a_verdict_on_another_life_stops_nobody() {
-        let mut lives = Lives::begin(3);
-        let seen = stats([(Condemned, 0), (Condemned, 2), (Voting, 1)]);
-        assert_eq!(lives.next_condemned(&seen), None);
+    /// The life of a domain that runs has ended by a failure.
+    fn end(&mut self, replica: usize, now_ms: u64) -> Actions {
+        for life in &mut self.lives {
+            // Nobody else leaves meanwhile.
+            if matches!(life.state, State::SteppingAside { .. }) {
+                life.state = State::Running;
+                self.rejuvenation.put_off(now_ms);
+            }
+        }
+        let life = &mut self.lives[replica];
+        // Who was well for as long as the longest wait begins with the shortest again.
+        let was_well = |since_ms| now_ms.saturating_sub(since_ms) >= self.longest_wait_ms;
+        if life.voting_since_ms.is_some_and(was_well) {
+            life.wait_ms = self.first_wait_ms;
+        }
+        let until_ms = now_ms.saturating_add(life.wait_ms);
+        life.state = State::BackingOff { since_ms: now_ms, until_ms };
+        life.wait_ms = (life.wait_ms * 2).min(self.longest_wait_ms);
+        life.generation += 1;
+        life.voting_since_ms = None;
+        Actions { stop: 1 << replica, announce: true, start: 0 }
     }
 
-    #[test]
-    fn an_unused_domain_neither_dies_nor_is_condemned() {
-        let mut lives = Lives::begin(1);
-        assert!(!lives.died(2));
-        let seen = stats([(Voting, 1), (Condemned, 0), (Condemned, 1)]);
-        assert_eq!(lives.next_condemned(&seen), None);
+    /// A domain that stands aside is ended, and begins its next life.
+    fn rejuvenate(&mut self, replica: usize, now_ms: u64) -> Actions {
+        let life = &mut self.lives[replica];
+        life.state = State::Running;
+        life.generation += 1;
+        life.voting_since_ms = None;
+        self.rejuvenation.done(replica, now_ms);
+        Actions { stop: 1 << replica, announce: true, start: 1 << replica }
     }
 }

@@ -10,6 +10,10 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 pub(crate) struct Program {
     /// The names of its symbols.
     pub(crate) symbols: BTreeSet<String>,
+    /// Address of its first instruction.
+    pub(crate) entry: u64,
+    /// What it may write and begins with other values than 0, in bytes.
+    pub(crate) initialised_bytes: u64,
     /// Code and constants, in bytes.
     pub(crate) text_bytes: u64,
     /// What it may write, zeros included, in bytes.
@@ -31,6 +35,8 @@ impl Program {
         };
         Ok(Self {
             symbols: symbols.filter_map(|symbol| symbol.name().ok().map(str::to_owned)).collect(),
+            entry: file.entry(),
+            initialised_bytes: bytes_of(&[SectionKind::Data]),
             text_bytes: bytes_of(&[
                 SectionKind::Text,
                 SectionKind::ReadOnlyData,

@@ -190,8 +190,9 @@ fn assemble(
         let file = format!("{program}.elf");
         xml = edit::replace_program(&xml, domain, &file, |symbol| symbols.contains(symbol))?;
     }
-    let placed = inputs.guests.place(&mut xml, &out)?;
+    let mut files = inputs.guests.place(&mut xml, &out)?;
     write(&out.join("config.bin"), &inputs.guests.config_bin)?;
+    files.push(out.join("config.bin"));
     let mut programs = BTreeMap::new();
     for domain in &inputs.system.domains {
         let replaced = options.replace.iter().find(|(name, _)| *name == domain.name);
@@ -207,8 +208,8 @@ fn assemble(
         programs.insert(domain.name.clone(), path);
     }
     write(&out.join("system.xml"), xml.as_bytes())?;
-    let mut files = placed;
-    files.push(out.join("config.bin"));
+    write(&out.join("entries.bin"), &entries(&inputs.system, &programs)?)?;
+    files.push(out.join("entries.bin"));
     files.extend(programs.values().cloned());
     files.sort();
     files.dedup();
@@ -220,6 +221,32 @@ fn assemble(
         cache.keep(&out);
     }
     Ok(Image { path: out.join(LOADER), programs })
+}
+
+/// The content of the region `entries`: where the program of each replica's domain begins. Such a program can be
+/// started again, because it finds nothing changed but what its first instructions clear.
+///
+/// # Errors
+/// If a program cannot be started again.
+fn entries(system: &System, programs: &BTreeMap<String, PathBuf>) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    for gateway in system.gateways() {
+        let path = programs.get(&gateway.name).ok_or("a replica's domain has no program")?;
+        let program = Program::read(path)?;
+        if program.initialised_bytes > 0 {
+            return Err(format!(
+                "{} has {} bytes of data that it may write and that do not begin as 0: a restart would not restore \
+                 them (docs/runtime.md)",
+                path.display(),
+                program.initialised_bytes
+            ));
+        }
+        bytes.extend(program.entry.to_le_bytes());
+    }
+    // Microkit 2.3.0 reads beyond the end of a file that is shorter than its region.
+    let region_bytes = system.region("entries").map_or(0, |region| region.bytes);
+    bytes.resize(usize::try_from(region_bytes).unwrap_or_default(), 0);
+    Ok(bytes)
 }
 
 fn run_tool(options: &Options, sdk: &Sdk, out: &Path) -> Result<(), String> {

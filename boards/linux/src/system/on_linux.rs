@@ -2,7 +2,7 @@
 //!
 //! A replica is a server of its own there, timers and output are the kernel's, and a process allocates
 //! for itself. So the domain `timer`, virtual machines, interrupts and devices are left out, and so is the
-//! memory in these roles (symbols): `heap`, `deadline`, `clock`, `log`, `log_…`, `guest_ram`,
+//! memory in these roles (symbols): `heap`, `deadline`, `clock`, `entries`, `log`, `log_…`, `guest_ram`,
 //! `guest_kernel` and `guest_initramfs`. A region that nothing else maps does not exist. Nothing is
 //! added, so what passes the check of authority passes it still.
 
@@ -15,7 +15,14 @@ const TIMER: &str = "timer";
 fn is_idle(symbol: &str) -> bool {
     matches!(
         symbol,
-        "heap" | "deadline" | "clock" | "log" | "guest_ram" | "guest_kernel" | "guest_initramfs"
+        "heap"
+            | "deadline"
+            | "clock"
+            | "entries"
+            | "log"
+            | "guest_ram"
+            | "guest_kernel"
+            | "guest_initramfs"
     ) || symbol.starts_with("log_")
 }
 
@@ -96,12 +103,12 @@ mod tests {
         let part = whole.on_linux();
         assert!(whole.domain("timer").is_some() && part.domain("timer").is_none());
         let left: Vec<_> = part.regions.iter().map(|region| region.name.as_str()).collect();
-        let idle = ["heap_", "deadline_", "clock", "log_", "guest_"];
+        let idle = ["heap_", "deadline_", "clock", "entries", "log_", "guest_"];
         assert!(
             !left.iter().any(|name| idle.iter().any(|idle| name.starts_with(idle))),
             "{left:?}"
         );
-        assert_eq!(left.len(), 19, "{left:?}");
+        assert_eq!(left.len(), 20, "{left:?}");
         for domain in &part.domains {
             let before = whole.domain(&domain.name).expect("nothing is added");
             assert!(domain.vm.is_none() && domain.irqs.is_empty());

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::abi::{invocation, system_call};
 use super::symbols;
-use super::system_call::{Answer, Arguments, set_mr, system_call};
+use super::system_call::{Answer, Arguments, STACK_TOP, set_mr, system_call};
 use crate::{Channel, Child, MessageInfo};
 
 /// Where everybody's messages arrive.
@@ -106,8 +106,15 @@ pub(crate) fn stop(child: Child) -> Result<(), Refused> {
     invoke(CHILDREN + child.index() as u64, invocation::TCB_SUSPEND, []).map(drop)
 }
 
+/// Number of registers of a thread: `seL4_UserContext`, which begins with the program counter, the stack
+/// pointer and the processor's state.
+pub(crate) const CONTEXT_WORDS: usize = 36;
+
 pub(crate) fn restart(child: Child, entry: u64) -> Result<(), Refused> {
-    // Resume it, no flags; one register: the program counter (`seL4_TCB_WriteRegisters`).
+    let mut values = [0; 2 + CONTEXT_WORDS];
+    // Resume it, no flags (`seL4_TCB_WriteRegisters`).
+    values[..2].copy_from_slice(&[1, CONTEXT_WORDS as u64]);
+    values[2..4].copy_from_slice(&[entry, STACK_TOP]);
     let capability = CHILDREN + child.index() as u64;
-    invoke(capability, invocation::TCB_WRITE_REGISTERS, [1, 1, entry]).map(drop)
+    invoke_many(capability, invocation::TCB_WRITE_REGISTERS, &values).map(drop)
 }

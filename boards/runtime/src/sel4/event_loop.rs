@@ -16,14 +16,15 @@ const TIMER: Channel = Channel::new(61);
 /// Bits of the badge (`BADGE_FAULT_BIT`, `BADGE_ENDPOINT_BIT` of libmicrokit).
 const FAULT: u64 = 1 << 62;
 const CALL: u64 = 1 << 63;
-/// No deadline, in milliseconds.
-const NEVER: u64 = u64::MAX;
+/// No deadline. It is 0 because nothing that a domain may write has any other value at its start.
+const NEVER: u64 = 0;
 
 /// The deadline that the program set last, in milliseconds.
 static DEADLINE_MS: AtomicU64 = AtomicU64::new(NEVER);
 
 pub(crate) fn set_deadline(at_ms: Option<u64>) {
-    DEADLINE_MS.store(at_ms.unwrap_or(NEVER), Ordering::Relaxed);
+    // That of time 0 has passed as has that of 1.
+    DEADLINE_MS.store(at_ms.map_or(NEVER, |at_ms| at_ms.max(1)), Ordering::Relaxed);
 }
 
 pub(crate) fn deadline() -> Option<u64> {

@@ -34,14 +34,17 @@ macro_rules! program {
     ) => {
         #[cfg(target_os = "none")]
         mod resh_program {
+            use core::sync::atomic::AtomicU8;
+
             use $crate::sel4::{Patched, Region, Symbols, Variable, heap};
 
-            // The sections are written down, or zeros would go to .bss, which is not in the image.
+            // They are read-only, so that no life of the domain can leave the next one others. (Not even zeros
+            // go to .bss, which is not in the image.)
             macro_rules! patched {
                 ($symbol:expr, $kind:ty, $value:expr) => {{
                     #[used]
                     #[unsafe(export_name = $symbol)]
-                    #[unsafe(link_section = ".data")]
+                    #[unsafe(link_section = ".rodata.patched")]
                     static SYMBOL: Patched<$kind> = Patched::new($value);
                     &SYMBOL
                 }};
@@ -52,6 +55,10 @@ macro_rules! program {
                         $name,
                         patched!($name, u64, 0),
                         patched!(concat!($name, "_size"), u64, 0),
+                        {
+                            static USED: AtomicU8 = AtomicU8::new(0);
+                            &USED
+                        },
                     )
                 };
             }
@@ -88,12 +95,25 @@ macro_rules! program {
                 $crate::sel4::program::run(&SYMBOLS, super::resh_start, || HEAP.seal())
             }
 
-            // The stack is the one the tool has set up. No frame is above the first.
+            // The stack is the one the tool, or the parent, has set up. No frame is above the first. What an
+            // earlier life of this domain wrote is cleared: it is all in .bss (`docs/runtime.md`).
             core::arch::global_asm!(
                 ".section .text._start, \"ax\"",
                 ".global _start",
                 ".type _start, %function",
                 "_start:",
+                "msr fpcr, xzr",
+                "msr fpsr, xzr",
+                "adrp x0, __bss_start",
+                "add x0, x0, :lo12:__bss_start",
+                "adrp x1, _end",
+                "add x1, x1, :lo12:_end",
+                "0:",
+                "cmp x0, x1",
+                "b.hs 1f",
+                "strb wzr, [x0], #1",
+                "b 0b",
+                "1:",
                 "mov x29, xzr",
                 "mov x30, xzr",
                 "b {main}",

@@ -1,28 +1,26 @@
 //! Symbols that the Microkit tool patches, and what they tell: the domain's name and capabilities, and
 //! where its regions are (Microkit manual, "setvar").
 
-use core::cell::UnsafeCell;
+use core::hint::black_box;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use resh_channel::memory::{AtomicU64, Words, words_for};
 
-/// A value in the program's image that is written after the program was linked, and never again.
+/// A value in the program's image that is written after the program was linked, and never again: it lies in
+/// memory that the program can only read.
 #[repr(transparent)]
-pub struct Patched<T = u64>(UnsafeCell<T>);
-
-// SAFETY: nobody writes it while the program runs.
-unsafe impl<T: Copy + Send> Sync for Patched<T> {}
+pub struct Patched<T = u64>(T);
 
 impl<T: Copy> Patched<T> {
     /// With this value if it is not patched.
     pub const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
+        Self(value)
     }
 
-    /// What it was patched to. The compiler is not to know what the linked value was.
+    /// What it was patched to. The compiler is not to take it for what was linked.
     pub fn get(&self) -> T {
-        // SAFETY: valid for reads, and nobody writes it.
-        unsafe { self.0.get().read_volatile() }
+        // SAFETY: a reference is valid for reads.
+        unsafe { (&raw const *black_box(&self.0)).read_volatile() }
     }
 }
 
@@ -35,13 +33,19 @@ pub struct Region {
     name: &'static str,
     address: &'static Patched,
     len: &'static Patched,
-    used: AtomicU8,
+    used: &'static AtomicU8,
 }
 
 impl Region {
-    /// The region whose address and length in bytes the tool writes to these.
-    pub const fn new(name: &'static str, address: &'static Patched, len: &'static Patched) -> Self {
-        Self { name, address, len, used: AtomicU8::new(0) }
+    /// The region whose address and length in bytes the tool writes to these. How it is used is noted in
+    /// `used`, which is 0 at the start.
+    pub const fn new(
+        name: &'static str,
+        address: &'static Patched,
+        len: &'static Patched,
+        used: &'static AtomicU8,
+    ) -> Self {
+        Self { name, address, len, used }
     }
 
     /// Its address and length in bytes, if the system description grants it.
@@ -108,8 +112,8 @@ pub(crate) fn is_passive() -> bool {
 
 pub(crate) fn name() -> &'static str {
     let Some(symbols) = symbols() else { return "?" };
-    // SAFETY: patched before the program started, and never written since.
-    let name: &'static [u8; 64] = unsafe { &*symbols.name.0.get() };
+    // As in `get`.
+    let name: &'static [u8; 64] = black_box(&symbols.name.0);
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     core::str::from_utf8(&name[..len]).unwrap_or("?")
 }

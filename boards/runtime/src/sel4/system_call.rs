@@ -72,6 +72,8 @@ pub(crate) fn system_call(number: u64, _: &Arguments) -> Answer {
 
 /// Address of the IPC buffer: the last page of a domain's memory (Microkit tool, `sel4.rs`).
 const IPC_BUFFER: u64 = abi::USER_TOP & !0xfff;
+/// Where a domain's stack begins, downwards: a page is left free below the IPC buffer.
+pub(crate) const STACK_TOP: u64 = IPC_BUFFER - 0x1000;
 
 fn message_register(index: usize) -> Option<*mut u64> {
     // The buffer begins with the message's tag (`seL4_IPCBuffer` in libsel4's shared_types.h).

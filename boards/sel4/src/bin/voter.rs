@@ -3,7 +3,7 @@
 
 sel4_microkit::program! {
     regions: [
-        config, supervision, voter_stats, window,
+        config, supervision, voter_stats, window, order,
         n2v_ring, n2v_cursor, v2n_ring, v2n_cursor, broadcast_ring,
         broadcast_cursor_0, broadcast_cursor_1, broadcast_cursor_2,
         reply_ring_0, reply_ring_1, reply_ring_2,

@@ -56,6 +56,7 @@ fn grants(gateways: usize) -> Vec<Grant> {
         ("resh_monitor", "clock", "r"),
         ("supervisor", "config", "r"),
         ("supervisor", "supervision", "rw"),
+        ("supervisor", "entries", "r"),
         ("supervisor", "voter_stats", "r"),
         ("supervisor", "network_stats", "r"),
         ("timer", "clock", "rw"),
