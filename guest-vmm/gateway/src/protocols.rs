@@ -8,7 +8,7 @@ use resh_channel::config::{Order, Protocol, Service, Transport};
 use crate::canonicaliser::{Canonicaliser, Framer};
 use crate::datagram::Datagram;
 use crate::dns::Dns;
-use crate::http1::{Http1, SharedTokens, Tokens};
+use crate::http1::{self, Http1, SharedTokens, Tokens};
 use crate::memory::Memory;
 
 /// Kinds of protocol with a canonicaliser.
@@ -52,7 +52,8 @@ fn tokens(service: &Service) -> Option<SharedTokens> {
 fn framer(protocol: Protocol) -> Option<Box<dyn Framer>> {
     match protocol {
         Protocol::Raw | Protocol::Dns => None,
-        Protocol::Http1(_) | Protocol::Resp | Protocol::Pgwire => None,
+        Protocol::Http1(_) => Some(Box::new(http1::Framer::new())),
+        Protocol::Resp | Protocol::Pgwire => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Http1`] as one of the canonicalisers.
 
 use resh_channel::config::{Order, Protocol, Service};
+use resh_channel::message::ORDERED_BYTES_MAX;
 
 use super::client::Phase;
 use super::reply::Reply;
@@ -20,6 +21,10 @@ impl Profile {
             methods: allowed.fold(MethodSet::NONE, MethodSet::with),
             max_head_bytes: settings.max_head_bytes as usize,
             replica_port: address.map_or(0, |address| address.port()),
+            max_body_bytes: match service.order {
+                Order::Session => Self::DEFAULT.max_body_bytes,
+                Order::Total => ORDERED_BYTES_MAX as u64,
+            },
             ..Self::DEFAULT
         }
     }
