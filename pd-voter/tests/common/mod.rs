@@ -11,6 +11,7 @@ use resh_channel::memory::{AtomicU64, Ordering};
 use resh_channel::message::{CONNECTED, Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
 use resh_channel::ring::{Consumer, DATA_WORD, Producer, note};
 use resh_channel::stats::ReplicaState;
+use resh_channel::supervision::{DIRECTIVE, GENERATION};
 use resh_channel::window::{self, SLOT_BYTES, VOTER_SLOTS};
 
 /// Words of a ring region: the smallest that is allowed, and a little.
@@ -287,7 +288,7 @@ impl<'m> World<'m> {
         gateway.generation += 1;
         (gateway.replies, gateway.broadcast) = (None, None);
         gateway.inbox.clear();
-        self.memory.supervision[number].store(gateway.generation, Ordering::Release);
+        self.memory.supervision[GENERATION + number].store(gateway.generation, Ordering::Release);
         self.signalled = true;
     }
 
@@ -365,7 +366,18 @@ impl<'m> World<'m> {
     }
 
     pub fn open(&mut self, session: SessionId) {
-        self.say(Message::new(Kind::Open, session), b"client");
+        self.open_from(session, "192.0.2.1:1024");
+    }
+
+    /// Opens a session for the client at that address.
+    pub fn open_from(&mut self, session: SessionId, client: &str) {
+        self.say(Message::new(Kind::Open, session), client.as_bytes());
+    }
+
+    /// A gateway is to be told to stand aside, or not.
+    pub fn direct(&mut self, number: usize, directive: u64) {
+        self.memory.supervision[DIRECTIVE + number].store(directive, Ordering::Release);
+        self.signalled = true;
     }
 
     /// What the network was told since the last time.
