@@ -1,4 +1,4 @@
-//! The TCP client side of a gateway: sockets of the host's kernel.
+//! The client side of a gateway: sockets of the host's kernel.
 //!
 //! A confined domain can make no socket. So all there will ever be are made in [`Sockets::new`], and
 //! used again and again: connecting a TCP socket to the address family `AF_UNSPEC` takes it back to
@@ -9,9 +9,14 @@
 //!
 //! A connection that was closed gracefully rests for [`LINGER_MS`], in which the kernel delivers what
 //! was sent and the peer ends its stream; then, or when no other socket is left, it is cut.
+//!
+//! A UDP socket is connected, too: what comes from elsewhere never reaches us. Each connect gives it another random
+//! port (`ip_local_port_range`, ip(7)), and what is left of the one before is thrown away.
+
+mod datagram;
+mod targets;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use gateway::SLOTS;
@@ -21,6 +26,10 @@ use resh_channel::config::{Appliance, SERVICES_MAX};
 use resh_channel::memory::{Bytes, WORD_BYTES, Words};
 use sel4_microkit::linux;
 
+pub use self::targets::Address;
+use self::targets::{Pool, Target, place_targets};
+use crate::listener::check;
+
 /// Sockets beyond one for each session, where closed connections can rest.
 const SPARE: usize = 256;
 /// How long a closed connection rests at least if there are sockets enough, in milliseconds.
@@ -29,21 +38,6 @@ const LINGER_MS: u64 = 1_000;
 const LINGER_STEP_MS: u64 = 250;
 /// No socket.
 const NONE: u16 = u16::MAX;
-
-/// An address the kernel finds at a place that does not change.
-#[derive(Clone, Copy)]
-struct Target {
-    /// Address family: index into the pools.
-    pool: usize,
-    pointer: usize,
-    len: libc::socklen_t,
-}
-
-/// Room for one address in the page of targets, in bytes.
-const TARGET_BYTES: usize = 32;
-const PAGE_BYTES: usize = 4096;
-const _: () = assert!((SERVICES_MAX + 1) * TARGET_BYTES <= PAGE_BYTES);
-const _: () = assert!(size_of::<libc::sockaddr_in6>() <= TARGET_BYTES);
 
 /// What a socket is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +54,7 @@ enum Use {
 
 struct Socket {
     fd: OwnedFd,
-    pool: usize,
+    pool: Pool,
     target: Option<Target>,
     state: Use,
     rests_until_ms: u64,
@@ -70,8 +64,8 @@ struct Socket {
     drained: bool,
 }
 
-/// The sockets of one address family.
-struct Pool {
+/// The sockets of one pool that no session has.
+struct Spares {
     free: Vec<u16>,
     resting: Queue,
 }
@@ -83,85 +77,24 @@ pub struct Sockets {
     /// What takes a connection from a socket.
     nowhere: Target,
     sockets: Vec<Socket>,
-    pools: [Pool; 2],
+    /// By [`Pool::index`].
+    spares: [Spares; Pool::ALL.len()],
     /// By session index: the socket of its connection.
     of_session: Vec<u16>,
     now_ms: u64,
 }
 
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
-/// The bytes of the kernel's form of an address.
-fn encode(address: Option<SocketAddr>) -> ([u8; TARGET_BYTES], usize) {
-    let mut bytes = [0; TARGET_BYTES];
-    let mut put = |at: usize, part: &[u8]| bytes[at..at + part.len()].copy_from_slice(part);
-    let len = match address {
-        // `sa_family` alone counts.
-        None => {
-            put(0, &(libc::AF_UNSPEC as libc::sa_family_t).to_ne_bytes());
-            size_of::<libc::sockaddr>()
-        }
-        // Layouts: ip(7) and ipv6(7).
-        Some(SocketAddr::V4(v4)) => {
-            put(0, &(libc::AF_INET as libc::sa_family_t).to_ne_bytes());
-            put(2, &v4.port().to_be_bytes());
-            put(4, &v4.ip().octets());
-            size_of::<libc::sockaddr_in>()
-        }
-        Some(SocketAddr::V6(v6)) => {
-            put(0, &(libc::AF_INET6 as libc::sa_family_t).to_ne_bytes());
-            put(2, &v6.port().to_be_bytes());
-            put(8, &v6.ip().octets());
-            put(24, &v6.scope_id().to_ne_bytes());
-            size_of::<libc::sockaddr_in6>()
-        }
-    };
-    (bytes, len)
-}
-
-/// Writes the addresses to a page of their own and makes it read-only for good.
-fn place_targets(addresses: &[Option<SocketAddr>]) -> io::Result<Vec<Target>> {
-    // SAFETY: new memory, at a place of the kernel's choice.
-    let page = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            PAGE_BYTES,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if page == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    let mut targets = Vec::with_capacity(addresses.len());
-    for (at, address) in addresses.iter().enumerate() {
-        let (bytes, len) = encode(*address);
-        // SAFETY: the page is ours alone, and `at` is at most SERVICES_MAX, for which it has room.
-        let place = unsafe { page.cast::<u8>().add(at * TARGET_BYTES) };
-        // SAFETY: as above.
-        unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), TARGET_BYTES) };
-        targets.push(Target {
-            pool: usize::from(matches!(address, Some(SocketAddr::V6(_)))),
-            pointer: place as usize,
-            len: len as libc::socklen_t,
-        });
-    }
-    // SAFETY: the page is ours, and no reference to it exists.
-    check(unsafe { libc::mprotect(page, PAGE_BYTES, libc::PROT_READ) })?;
-    Ok(targets)
-}
-
-fn make_socket(pool: usize) -> io::Result<OwnedFd> {
-    let family = [libc::AF_INET, libc::AF_INET6][pool];
-    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+fn make_socket(pool: Pool) -> io::Result<OwnedFd> {
+    let family = if pool.is_v6 { libc::AF_INET6 } else { libc::AF_INET };
+    let kind = if pool.is_udp { libc::SOCK_DGRAM } else { libc::SOCK_STREAM };
+    let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no pointer is passed.
     let fd = check(unsafe { libc::socket(family, kind, 0) })?;
     // SAFETY: the descriptor is new and nobody else's.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    if pool.is_udp {
+        return Ok(socket);
+    }
     let on: libc::c_int = 1;
     let len = size_of_val(&on) as libc::socklen_t;
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NODELAY);
@@ -207,10 +140,12 @@ impl Sockets {
     /// What the kernel says, most likely that so many descriptors are not allowed.
     pub fn new(appliance: &Appliance) -> io::Result<Self> {
         let replica = gateway::domain::replica().map_err(io::Error::other)?;
-        let addresses: Vec<Option<SocketAddr>> = appliance
+        let addresses: Vec<Option<Address>> = appliance
             .services
             .iter()
-            .map(|service| service.replicas.get(replica).map(|replica| replica.address))
+            .map(|service| {
+                service.replicas.get(replica).map(|replica| (service.transport, replica.address))
+            })
             .collect();
         Self::with_targets(&addresses)
     }
@@ -219,7 +154,7 @@ impl Sockets {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn with_targets(addresses: &[Option<SocketAddr>]) -> io::Result<Self> {
+    pub fn with_targets(addresses: &[Option<Address>]) -> io::Result<Self> {
         if addresses.len() > SERVICES_MAX {
             return Err(io::Error::other("more services than there may be"));
         }
@@ -233,21 +168,29 @@ impl Sockets {
             .map(|(address, target)| address.is_some().then_some(*target))
             .collect();
 
-        let each = SLOTS + SPARE;
-        let mut sockets = Vec::with_capacity(2 * each);
-        let mut pools =
-            [0, 1].map(|_| Pool { free: Vec::with_capacity(each), resting: Queue::new(2 * each) });
-        for (pool, Pool { free, .. }) in pools.iter_mut().enumerate() {
-            if !targets.iter().flatten().any(|target| target.pool == pool) {
-                continue;
-            }
-            for _ in 0..each {
+        let used = Pool::ALL.map(|pool| targets.iter().flatten().any(|target| target.pool == pool));
+        let most = used.iter().filter(|used| **used).count() * (SLOTS + SPARE);
+        let mut sockets = Vec::with_capacity(most);
+        let mut spares = used.map(|used| Spares {
+            free: Vec::with_capacity(if used { SLOTS + SPARE } else { 0 }),
+            resting: Queue::new(most),
+        });
+        for (pool, used) in Pool::ALL.into_iter().zip(used) {
+            // No datagrams rest.
+            let each = if pool.is_udp { SLOTS } else { SLOTS + SPARE };
+            for _ in 0..if used { each } else { 0 } {
                 let fd = make_socket(pool).map_err(|error| {
                     let text = format!("a gateway needs {each} sockets (`ulimit -n`): {error}");
                     io::Error::new(error.kind(), text)
                 })?;
-                linux::watch(fd.as_raw_fd(), sockets.len() as u32)?;
-                free.push(sockets.len() as u16);
+                let token = sockets.len() as u32;
+                if pool.is_udp {
+                    // That there is room again, which is after each datagram sent, is of no interest.
+                    linux::watch_input(fd.as_raw_fd(), token)?;
+                } else {
+                    linux::watch(fd.as_raw_fd(), token)?;
+                }
+                spares[pool.index()].free.push(sockets.len() as u16);
                 let state = Use::Free;
                 sockets.push(Socket {
                     fd,
@@ -260,7 +203,7 @@ impl Sockets {
                 });
             }
         }
-        Ok(Self { targets, nowhere, sockets, pools, of_session: vec![NONE; SLOTS], now_ms: 0 })
+        Ok(Self { targets, nowhere, sockets, spares, of_session: vec![NONE; SLOTS], now_ms: 0 })
     }
 
     /// The pairs of pointer and length with which `connect` will be called.
@@ -279,24 +222,27 @@ impl Sockets {
         let socket = &mut self.sockets[usize::from(at)];
         connect(socket.fd.as_raw_fd(), self.nowhere);
         socket.state = Use::Free;
-        let pool = &mut self.pools[socket.pool];
-        pool.resting.remove(usize::from(at));
-        pool.free.push(at);
+        let spares = &mut self.spares[socket.pool.index()];
+        spares.resting.remove(usize::from(at));
+        spares.free.push(at);
     }
 
-    /// Reads by `recv`, which takes at most `limit` bytes, unless there is known to be nothing.
+    /// Reads by `recv`, which takes at most `limit` bytes and flags, unless there is known to be nothing.
     fn receive(
         &mut self,
         session: usize,
         limit: usize,
-        recv: impl FnOnce(RawFd) -> isize,
+        recv: impl Fn(RawFd, libc::c_int) -> isize,
     ) -> Received {
         let at = self.of_session.get(session).copied().unwrap_or(NONE);
         let Some(socket) = self.sockets.get_mut(usize::from(at)) else { return Received::Gone };
         if socket.drained {
             return Received::WouldBlock;
         }
-        match recv(socket.fd.as_raw_fd()) {
+        if socket.pool.is_udp {
+            return datagram::receive(limit, || recv(socket.fd.as_raw_fd(), libc::MSG_TRUNC));
+        }
+        match recv(socket.fd.as_raw_fd(), 0) {
             0 => Received::Fin,
             len if len > 0 => {
                 socket.drained = (len as usize) < limit && !socket.ended;
@@ -308,12 +254,13 @@ impl Sockets {
     }
 
     /// A socket without connection.
-    fn take(&mut self, pool: usize) -> Option<u16> {
-        if self.pools[pool].free.is_empty() {
-            let oldest = self.pools[pool].resting.first()?;
+    fn take(&mut self, pool: Pool) -> Option<u16> {
+        let pool = pool.index();
+        if self.spares[pool].free.is_empty() {
+            let oldest = self.spares[pool].resting.first()?;
             self.disconnect(oldest as u16);
         }
-        self.pools[pool].free.pop()
+        self.spares[pool].free.pop()
     }
 }
 
@@ -330,6 +277,10 @@ impl Upstream for Sockets {
         if let Progress::Pending = progress {
             // On the same host it stands by now, only the first call did not wait for it.
             progress = connect(socket.fd.as_raw_fd(), target);
+        }
+        if target.pool.is_udp {
+            // Nothing was sent yet: what is there is of the session before.
+            datagram::empty(socket.fd.as_raw_fd());
         }
         let (state, opening) = match progress {
             Progress::Open => (Use::Open(session as u16), Opening::Open),
@@ -399,30 +350,36 @@ impl Upstream for Sockets {
     fn recv(&mut self, session: usize, into: &Words, limit_bytes: usize) -> Received {
         let limit = limit_bytes.min(into.len() * WORD_BYTES);
         let place = into.as_ptr().cast_mut().cast();
-        self.receive(session, limit, |fd| {
+        self.receive(session, limit, |fd, flags| {
             // SAFETY: `limit` bytes from `place` lie within `into`, which is made of atomics and so may be
             // written through a shared reference; nobody else writes it, it is our ring's free part.
-            unsafe { libc::recv(fd, place, limit, 0) }
+            unsafe { libc::recv(fd, place, limit, flags) }
         })
     }
 
     fn recv_private(&mut self, session: usize, into: &mut [u8]) -> Received {
-        self.receive(session, into.len(), |fd| {
+        let (place, len) = (into.as_mut_ptr(), into.len());
+        self.receive(session, len, |fd, flags| {
             // SAFETY: the kernel writes `into`.
-            unsafe { libc::recv(fd, into.as_mut_ptr().cast(), into.len(), 0) }
+            unsafe { libc::recv(fd, place.cast(), len, flags) }
         })
     }
 
     fn finish(&mut self, session: usize) {
-        // SAFETY: no pointer is passed. If it fails the connection is gone, and reading will say so.
-        unsafe { libc::shutdown(self.fd(session), libc::SHUT_WR) };
+        let at = self.of_session.get(session).copied().unwrap_or(NONE);
+        let Some(socket) = self.sockets.get(usize::from(at)) else { return };
+        // Datagrams have no end, and a socket that was shut down would stay so.
+        if !socket.pool.is_udp {
+            // SAFETY: no pointer is passed. If it fails the connection is gone, and reading will say so.
+            unsafe { libc::shutdown(socket.fd.as_raw_fd(), libc::SHUT_WR) };
+        }
     }
 
     fn close(&mut self, session: usize, abort: bool) {
         let Some(entry) = self.of_session.get_mut(session) else { return };
         let at = std::mem::replace(entry, NONE);
         let Some(socket) = self.sockets.get_mut(usize::from(at)) else { return };
-        if abort || !matches!(socket.state, Use::Open(_)) {
+        if abort || socket.pool.is_udp || !matches!(socket.state, Use::Open(_)) {
             self.disconnect(at);
             return;
         }
@@ -430,14 +387,14 @@ impl Upstream for Sockets {
         unsafe { libc::shutdown(socket.fd.as_raw_fd(), libc::SHUT_WR) };
         socket.state = Use::Resting;
         socket.rests_until_ms = (self.now_ms + LINGER_MS).next_multiple_of(LINGER_STEP_MS);
-        self.pools[socket.pool].resting.push(usize::from(at));
+        self.spares[socket.pool.index()].resting.push(usize::from(at));
     }
 
     fn poll(&mut self, now_ms: u64) -> Option<u64> {
         self.now_ms = now_ms;
         let mut next = None;
-        for pool in 0..self.pools.len() {
-            while let Some(at) = self.pools[pool].resting.first() {
+        for pool in 0..self.spares.len() {
+            while let Some(at) = self.spares[pool].resting.first() {
                 let until_ms = self.sockets[at].rests_until_ms;
                 if until_ms > now_ms {
                     next = Some(next.map_or(until_ms, |next: u64| next.min(until_ms)));

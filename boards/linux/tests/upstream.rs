@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use gateway::SLOTS;
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
 use resh::upstream::Sockets;
+use resh_channel::config::Transport;
 use sel4_microkit::linux::{self, Grants};
 use sel4_microkit::{ChannelSet, Handler};
 
@@ -213,7 +214,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 /// A port where nobody listens, and a service without this replica.
 fn refused_at_once() {
     let nobody = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
-    let mut sockets = Sockets::with_targets(&[Some(nobody), None]).unwrap();
+    let mut sockets = Sockets::with_targets(&[Some((Transport::Tcp, nobody)), None]).unwrap();
     for session in 0..SLOTS {
         assert_eq!(sockets.open(session, 0), Err(Refused));
         assert_eq!(sockets.open(session, 1), Err(Refused));
@@ -230,7 +231,7 @@ fn sockets_are_used_again() {
     refused_at_once();
     let opened_at_once = Cell::new(0);
     let client = Client {
-        sockets: Sockets::with_targets(&[Some(address)]).unwrap(),
+        sockets: Sockets::with_targets(&[Some((Transport::Tcp, address))]).unwrap(),
         sessions: vec![None; 32],
         begun: 0,
         total: 20_000,
