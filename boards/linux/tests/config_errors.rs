@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use resh::config::{self, Board, Checked};
 use resh::diagnostic::Diagnostic;
 use resh::system::{System, overlay};
-use resh_channel::config::{Appliance, Network, OnMismatch, Protocol};
+use resh_channel::config::{Appliance, Network, OnMismatch, Order, Protocol, State, Transport};
 
 /// The only name there is.
 fn resolve(host: &str) -> Option<IpAddr> {
@@ -225,6 +225,72 @@ fn two_replicas_stop_the_service_unless_the_file_says_otherwise() {
 }
 
 #[test]
+fn how_a_service_is_ordered_probed_and_recovered() {
+    let text = r#"
+        [recovery]
+        sessions = 5
+        back_off_ms = 50
+        rejuvenate_s = 3600
+        [[service]]
+        name = "cache"
+        listen = "127.0.0.1:7000"
+        protocol = "resp"
+        order = "total"
+        state = "export"
+        probe = "PING"
+        [[service.replica]]
+        name = "a"
+        address = "127.0.0.1:7001"
+        restart = ["bin/begin-anew", "a b"]
+        [[service]]
+        name = "names"
+        listen = "127.0.0.1:7000"
+        transport = "udp"
+        protocol = "dns"
+        [[service.replica]]
+        name = "a"
+        address = "127.0.0.1:7002"  # that is where "raw" listens, but over TCP
+        [[service]]
+        name = "raw"
+        listen = "127.0.0.1:7002"
+        protocol = "raw"
+        probe = 'who\x00\r\n'
+        [[service.replica]]
+        name = "a"
+        address = "127.0.0.1:7003"
+        restart = ["systemctl"]
+    "#;
+    let checked = config::check(text, "/etc/resh/resh.toml", &|_| None);
+    let checked = checked.map_err(|d| listing(&d)).unwrap();
+    let recovery = checked.appliance.recovery;
+    assert_eq!((recovery.sessions, recovery.clients, recovery.back_off_ms), (5, 2, 50));
+    assert_eq!((recovery.rejuvenate_s, recovery.boot_ms), (3600, 60_000));
+    let [cache, names, raw] = &checked.appliance.services[..] else { panic!("three") };
+    assert_eq!((cache.order, cache.state), (Order::Total, State::Export));
+    assert_eq!(cache.probe, b"*1\r\n$4\r\nPING\r\n");
+    assert_eq!((names.transport, names.order), (Transport::Udp, Order::Session));
+    assert!(names.probe.is_empty());
+    assert_eq!(raw.probe, b"who\0\r\n");
+    let restart = checked.restarts[0][0].as_ref().unwrap();
+    assert_eq!(restart.program, Path::new("/etc/resh/bin/begin-anew"));
+    assert_eq!(restart.arguments, ["a b"]);
+    assert_eq!(checked.restarts[1], [None]);
+    assert_eq!(checked.restarts[2][0].as_ref().unwrap().program, Path::new("systemctl"));
+    assert_eq!(checked.appliance.seed, [0; config::SEED_BYTES]);
+}
+
+#[test]
+fn a_seed_is_taken_from_the_file_or_the_kernel() {
+    let seed = "seed = \"".to_owned() + &"0123456789abcdef".repeat(4) + "\"\n" + WITH_GUESTS;
+    let checked = config::check_for(Board::WithGuests, &seed, "resh.toml", &|_| None);
+    let checked = checked.map_err(|d| listing(&d)).unwrap();
+    assert_eq!(checked.appliance.seed[..4], [0x01, 0x23, 0x45, 0x67]);
+    let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu_virt_aarch64/resh.toml");
+    let seeds = [(); 2].map(|()| config::load_with_guests(&board).unwrap().appliance.seed);
+    assert_ne!(seeds[0], seeds[1]);
+}
+
+#[test]
 fn an_interface_of_its_own() {
     let text = r#"
         [network]
@@ -248,8 +314,8 @@ fn the_examples_load_fit_and_survive_compilation() {
     let checked = config::load(&docs.join("example.toml")).map_err(|d| listing(&d)).unwrap();
     checked.fits(&system).map_err(|d| listing(&d)).unwrap();
     let appliance = checked.appliance;
-    assert_eq!(appliance.services.len(), 3);
-    assert_eq!(appliance.services.iter().map(|s| s.quorum()).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(appliance.services.len(), 4);
+    assert_eq!(appliance.services.iter().map(|s| s.quorum()).collect::<Vec<_>>(), [2, 2, 2, 1]);
     let mut bytes = [0; resh_channel::config::ENCODED_BYTES_MAX];
     appliance.encode(&mut bytes).unwrap();
     assert_eq!(Appliance::decode(&bytes), Ok(appliance));
@@ -263,8 +329,9 @@ fn a_replica_needs_a_domain() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let checked = config::load(&docs.join("example.toml")).unwrap();
     let found = checked.fits(&system).unwrap_err();
-    assert_eq!(found.len(), 1);
+    assert_eq!(found.len(), 2);
     assert_eq!(found[0].place, "service[0].replica[2]");
+    assert_eq!(found[1].place, "service[1].replica[2]");
     assert!(found[0].hint.contains("at most 2 replicas"), "{}", found[0]);
 }
 
@@ -276,9 +343,9 @@ fn a_session_needs_its_share_of_the_window() {
     let found = check(SMALLEST).unwrap().fits(&system).unwrap_err();
     assert_eq!(
         listing(&found).trim(),
-        "resh.toml:1:1: limits: microkit-system.xml has room for 16 sessions; set limits.sessions to \
-         at most 16, or enlarge \"window\" there"
+        "resh.toml:1:1: limits: microkit-system.xml has room for 12 sessions; set limits.sessions to \
+         at most 12, or enlarge \"window\" there"
     );
-    let few = format!("[limits]\nsessions = 16\n{SMALLEST}");
+    let few = format!("[limits]\nsessions = 12\n{SMALLEST}");
     assert_eq!(check(&few).unwrap().fits(&system), Ok(()));
 }

@@ -4,9 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, TIME_MS_MAX};
 
-/// Longest interval between rejuvenations, in seconds: a year.
-pub(super) const REJUVENATE_S_MAX: u32 = 366 * 24 * 3600;
-
 /// What it takes to condemn a replica, and when it is started anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
@@ -41,11 +38,16 @@ impl Default for Recovery {
 }
 
 impl Recovery {
+    /// Largest count of sessions or clients that can be set.
+    pub const COUNT_MAX: u8 = 100;
+    /// Longest interval between rejuvenations, in seconds: a year.
+    pub const REJUVENATE_S_MAX: u32 = 366 * 24 * 3600;
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let demand = |holds: bool, what| holds.then_some(()).ok_or(ConfigError::OutOfLimits(what));
         let time = 1..=TIME_MS_MAX;
-        demand((1..=100).contains(&self.sessions), "sessions of recovery")?;
-        demand((1..=100).contains(&self.clients), "clients of recovery")?;
+        demand((1..=Self::COUNT_MAX).contains(&self.sessions), "sessions of recovery")?;
+        demand((1..=Self::COUNT_MAX).contains(&self.clients), "clients of recovery")?;
         demand(time.contains(&self.window_ms), "window_ms")?;
         demand(time.contains(&self.boot_ms), "boot_ms")?;
         demand(time.contains(&self.back_off_ms), "back_off_ms")?;
@@ -53,6 +55,6 @@ impl Recovery {
             (self.back_off_ms..=TIME_MS_MAX).contains(&self.back_off_max_ms),
             "back_off_max_ms",
         )?;
-        demand(self.rejuvenate_s <= REJUVENATE_S_MAX, "rejuvenate_s")
+        demand(self.rejuvenate_s <= Self::REJUVENATE_S_MAX, "rejuvenate_s")
     }
 }

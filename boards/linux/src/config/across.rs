@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use resh_channel::config::{Network, REPLICAS_MAX, SERVICES_MAX, listen_clash};
+use resh_channel::config::{Network, REPLICAS_MAX, SERVICES_MAX, Transport, listen_clash};
 
 use super::reader::{Found, Reader};
-use super::sections::ServiceRead;
+use super::service::ServiceRead;
 
 /// Reports what is wrong between the sections.
 pub(super) fn check(
@@ -20,9 +20,7 @@ pub(super) fn check(
     }
     for (at, service) in services.iter().enumerate() {
         names(reader, service, &services[..at]);
-        if let Some(listen) = &service.listen {
-            listening(reader, listen, metrics, network, &services[..at]);
-        }
+        listening(reader, service, metrics, network, &services[..at]);
         replicas(reader, service, services);
     }
 }
@@ -39,14 +37,17 @@ fn names(reader: &mut Reader<'_>, service: &ServiceRead, earlier: &[ServiceRead]
 
 fn listening(
     reader: &mut Reader<'_>,
-    listen: &Found<SocketAddr>,
+    service: &ServiceRead,
     metrics: Option<&Found<SocketAddr>>,
     network: &Network,
     earlier: &[ServiceRead],
 ) {
-    let others = earlier.iter().filter_map(|service| service.listen.as_ref());
-    // The monitor is behind the sockets of the kernel, whatever the services use.
-    let metrics = metrics.filter(|_| *network == Network::Kernel);
+    let Some(listen) = &service.listen else { return };
+    let others = earlier.iter().filter(|other| other.transport == service.transport);
+    let others = others.filter_map(|other| other.listen.as_ref());
+    // The monitor is behind the sockets of the kernel, whatever the services use, and it uses TCP.
+    let tcp = service.transport == Transport::Tcp;
+    let metrics = metrics.filter(|_| *network == Network::Kernel && tcp);
     for other in others.chain(metrics) {
         if listen_clash(listen.value, other.value) {
             let problem = format!("{} is taken by {}", listen.value, other.place.path);
@@ -94,8 +95,9 @@ fn replicas(reader: &mut Reader<'_>, service: &ServiceRead, services: &[ServiceR
             let hint = "use another server: one server asked twice always agrees with itself";
             reader.report(&address.place, problem, hint);
         }
-        let listens = services.iter().filter_map(|service| service.listen.as_ref());
-        if let Some(own) = listens.into_iter().find(|own| reaches(address.value, own.value)) {
+        let listens = services.iter().filter(|other| other.transport == service.transport);
+        let mut listens = listens.filter_map(|service| service.listen.as_ref());
+        if let Some(own) = listens.find(|own| reaches(address.value, own.value)) {
             let problem = format!("{} is this appliance itself: {}", address.value, own.place.path);
             let hint = "write the address of the server behind it, or listen at another port";
             reader.report(&address.place, problem, hint);

@@ -11,7 +11,7 @@ pub(super) struct Wrong {
     pub(super) hint: String,
 }
 
-fn wrong<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { problem: problem.into(), hint: hint.into() })
 }
 

@@ -8,7 +8,8 @@ use resh_channel::config::{
 };
 
 use super::reader::{Found, Place, Reader, Table};
-use super::sections::{self, ServiceRead};
+use super::sections;
+use super::service::ServiceRead;
 
 /// A file that a guest starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,13 @@
 mod across;
 mod address;
 mod guest;
+mod probe;
+mod protocol;
 mod reader;
+mod recovery;
 mod sections;
+mod seed;
+mod service;
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
@@ -22,7 +27,9 @@ pub use address::Resolve;
 use guest::GuestRead;
 pub use guest::{GuestFile, GuestFiles};
 use reader::{Place, Reader, Table};
-use sections::ServiceRead;
+pub use seed::{SEED_BYTES, fresh_seed};
+pub use service::Restart;
+use service::ServiceRead;
 
 /// What a configuration is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +47,8 @@ pub struct Checked {
     pub appliance: Appliance,
     /// What the guests start from, in the order of [`Appliance::guests`].
     pub guest_files: Vec<GuestFiles>,
+    /// What starts the server of each replica of each service anew, on Linux, where it is known.
+    pub restarts: Vec<Vec<Option<Restart>>>,
     file: String,
     limits: Place,
     /// Where each replica of each service stands in the file.
@@ -55,13 +64,22 @@ pub fn load(path: &Path) -> Result<Checked, Vec<Diagnostic>> {
 }
 
 /// Reads the file at `path` and checks it, for a board with guests. Whether the guests' files are there
-/// is for [`Checked::demand_guest_files`].
+/// is for [`Checked::demand_guest_files`]. Where the file sets no seed, each call takes another one.
 ///
 /// # Errors
 /// Every mistake found, in the order of the file.
 pub fn load_with_guests(path: &Path) -> Result<Checked, Vec<Diagnostic>> {
+    let file = path.display().to_string();
     // A guest has an address, and nobody else can be asked for it.
-    check_for(Board::WithGuests, &read_file(path)?, &path.display().to_string(), &|_| None)
+    let mut checked = check_for(Board::WithGuests, &read_file(path)?, &file, &|_| None)?;
+    if checked.appliance.seed == [0; SEED_BYTES] {
+        checked.appliance.seed = fresh_seed().map_err(|error| {
+            let problem = format!("no random numbers for a seed: {error}");
+            let hint = "add seed = \"…\", 64 hexadecimal digits".to_owned();
+            vec![checked.report(&Place::default(), problem, hint)]
+        })?;
+    }
+    Ok(checked)
 }
 
 /// The first address that the host's resolver has for `host`.
@@ -112,10 +130,15 @@ fn appliance<'a>(
     root: &Table<'a>,
     resolve: Resolve<'_>,
 ) -> Option<Checked> {
-    reader.only_keys(root, &["name", "metrics", "limits", "network", "service", "guest"]);
+    reader.only_keys(
+        root,
+        &["name", "metrics", "seed", "limits", "recovery", "network", "service", "guest"],
+    );
     let name = sections::name(reader, root, "name").map(|found| found.value);
     let metrics = sections::socket(reader, root, "metrics", None);
+    let seed = seed::seed(reader, board, root);
     let limits = sections::limits(reader, root);
+    let recovery = recovery::recovery(reader, root);
     let network = network(reader, board, root);
     if !root.has("service") {
         reader.missing(root, "service", "add a table [[service]]");
@@ -123,7 +146,7 @@ fn appliance<'a>(
     let services: Vec<_> = reader
         .tables(root, "service")
         .iter()
-        .map(|table| sections::service(reader, table, resolve))
+        .map(|table| service::service(reader, board, table, resolve))
         .collect();
     across::check(reader, metrics.as_ref(), &network, &services);
     let guests = guests(reader, board, root, &services);
@@ -131,7 +154,9 @@ fn appliance<'a>(
     let file = reader.file.to_owned();
     let replicas =
         services.iter().map(|s| s.replicas.iter().map(|r| r.place.clone()).collect()).collect();
-    let compiled: Vec<_> = services.into_iter().map(service).collect::<Option<_>>()?;
+    let restarts =
+        services.iter().map(|s| s.replicas.iter().map(|r| r.restart.clone()).collect()).collect();
+    let compiled: Vec<_> = services.into_iter().map(compiled).collect::<Option<_>>()?;
     let (guests, guest_files): (Vec<_>, Vec<_>) = guests
         .into_iter()
         .map(GuestRead::compiled)
@@ -141,15 +166,15 @@ fn appliance<'a>(
     let appliance = Appliance {
         name: name.or_else(|| Name::try_from("resh").ok())?,
         metrics: metrics.map(|found| found.value),
-        recovery: core::default::Default::default(),
-        seed: core::default::Default::default(),
         limits,
+        recovery,
+        seed: seed.unwrap_or_default(),
         network,
         services: heapless::Vec::from_slice(&compiled).ok()?,
         guests: heapless::Vec::from_slice(&guests).ok()?,
     };
     let limits = reader.place_of_key(root, "limits");
-    Some(Checked { appliance, guest_files, file, limits, replicas })
+    Some(Checked { appliance, guest_files, restarts, file, limits, replicas })
 }
 
 fn network<'a>(reader: &mut Reader<'a>, board: Board, root: &Table<'a>) -> Network {
@@ -199,7 +224,7 @@ fn guests<'a>(
     guests
 }
 
-fn service(read: ServiceRead) -> Option<Service> {
+fn compiled(read: ServiceRead) -> Option<Service> {
     let default = OnMismatch::default_for(read.replicas.len());
     let replicas = read.replicas.into_iter().map(|replica| {
         Some(Replica { name: replica.name?.value, address: replica.address?.value })
@@ -209,10 +234,10 @@ fn service(read: ServiceRead) -> Option<Service> {
         name: read.name?.value,
         listen: read.listen?.value,
         protocol: read.protocol?,
-        transport: core::default::Default::default(),
-        order: core::default::Default::default(),
-        state: core::default::Default::default(),
-        probe: core::default::Default::default(),
+        transport: read.transport,
+        order: read.order,
+        state: read.state,
+        probe: read.probe,
         on_mismatch: read.on_mismatch.unwrap_or(default),
         replicas: heapless::Vec::from_slice(&replicas).ok()?,
     })
@@ -264,7 +289,7 @@ impl Checked {
             })
             .collect();
         let window_bytes = system.region("window").map_or(0, |region| region.bytes);
-        let room = window::slots(usize::try_from(window_bytes).unwrap_or(usize::MAX));
+        let room = window::client_slots(usize::try_from(window_bytes).unwrap_or(usize::MAX));
         let sessions = self.appliance.limits.sessions;
         if usize::from(sessions) > room {
             let problem = format!("{} has room for {room} sessions", system.file);

@@ -3,35 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use resh_channel::config::{
-    COOKIE_NAME_BYTES_MAX, COOKIES_MAX, CookieNames, HEAD_BYTES_MAX, HEAD_BYTES_MIN, Http1,
-    INTERFACE_BYTES_MAX, Limits, Methods, NAME_BYTES_MAX, Name, Network, OnMismatch, Protocol,
-    REPLICAS_MAX, SESSIONS_MAX, Smoltcp, TIME_MS_MAX, name_is_valid,
+    INTERFACE_BYTES_MAX, Limits, NAME_BYTES_MAX, Name, Network, SESSIONS_MAX, Smoltcp, TIME_MS_MAX,
+    name_is_valid,
 };
 
 use super::Board;
 use super::address::{self, Resolve};
-use super::reader::{Found, Place, Reader, Table};
+use super::reader::{Found, Reader, Table};
 use crate::diagnostic::suggest;
 
 /// The hardware address on the TAP interface, if the file does not say: a locally administered one.
 const MAC: [u8; 6] = [0x02, b'R', b'E', b'S', b'H', 0x01];
-
-/// A service as the file has it, with where its parts stand.
-pub(super) struct ServiceRead {
-    pub(super) place: Place,
-    pub(super) name: Option<Found<Name>>,
-    pub(super) listen: Option<Found<SocketAddr>>,
-    pub(super) protocol: Option<Protocol>,
-    pub(super) on_mismatch: Option<OnMismatch>,
-    pub(super) replicas: Vec<ReplicaRead>,
-}
-
-/// A replica as the file has it.
-pub(super) struct ReplicaRead {
-    pub(super) place: Place,
-    pub(super) name: Option<Found<Name>>,
-    pub(super) address: Option<Found<SocketAddr>>,
-}
 
 pub(super) fn name<'a>(
     reader: &mut Reader<'a>,
@@ -66,7 +48,7 @@ pub(super) fn socket<'a>(
 }
 
 /// One of the words in `choices`.
-fn choice<'a, T: Copy>(
+pub(super) fn choice<'a, T: Copy>(
     reader: &mut Reader<'a>,
     table: &Table<'a>,
     key: &str,
@@ -182,126 +164,4 @@ fn gateway<'a>(
         return None;
     }
     Some(gateway)
-}
-
-pub(super) fn service<'a>(
-    reader: &mut Reader<'a>,
-    table: &Table<'a>,
-    resolve: Resolve<'_>,
-) -> ServiceRead {
-    reader.only_keys(table, &["name", "listen", "protocol", "on_mismatch", "http1", "replica"]);
-    for (key, hint) in [
-        ("name", "add name = \"web\" or the like"),
-        ("listen", "add listen = \"127.0.0.1:8080\", where clients connect to"),
-        ("protocol", "add protocol = \"http1\", or \"raw\" to compare byte for byte"),
-    ] {
-        if !table.has(key) {
-            reader.missing(table, key, hint);
-        }
-    }
-    let stop =
-        [("stop-service", OnMismatch::StopService), ("stop-session", OnMismatch::StopSession)];
-    let service = ServiceRead {
-        place: reader.place_of(table),
-        name: name(reader, table, "name"),
-        listen: socket(reader, table, "listen", None),
-        protocol: protocol(reader, table),
-        on_mismatch: choice(reader, table, "on_mismatch", &stop),
-        replicas: reader
-            .tables(table, "replica")
-            .iter()
-            .map(|table| replica(reader, table, resolve))
-            .collect(),
-    };
-    if !table.has("replica") || service.replicas.is_empty() {
-        let hint = format!("add 1 to {REPLICAS_MAX} tables [[service.replica]]");
-        reader.missing(table, "replica", &hint);
-    }
-    service
-}
-
-fn protocol<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Protocol> {
-    let known = [("raw", false), ("http1", true)];
-    let is_http1 = choice(reader, table, "protocol", &known);
-    let settings = reader.table(table, "http1");
-    let place = settings.as_ref().map(|settings| reader.place_of(settings));
-    let settings = settings.map(|settings| http1(reader, &settings));
-    if is_http1? {
-        return Some(Protocol::Http1(settings.unwrap_or_default()));
-    }
-    if let Some(place) = place {
-        let hint = "write protocol = \"http1\", or remove this table";
-        reader.report(&place, "has no meaning with protocol = \"raw\"", hint);
-    }
-    Some(Protocol::Raw)
-}
-
-fn http1<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Http1 {
-    reader.only_keys(table, &["methods", "max_head_bytes", "private_cookies"]);
-    let default = Http1::default();
-    let limits = HEAD_BYTES_MIN..=HEAD_BYTES_MAX;
-    let max_head_bytes =
-        reader.integer(table, "max_head_bytes", limits, "bytes").unwrap_or(default.max_head_bytes);
-    let private_cookies = private_cookies(reader, table);
-    let Some(listed) = reader.strings(table, "methods") else {
-        return Http1 { max_head_bytes, private_cookies, ..default };
-    };
-    let mut methods = Methods::NONE;
-    if listed.value.is_empty() {
-        let hint = "name at least one, or leave the key out for all";
-        reader.report(&listed.place, "no request could be made", hint);
-    }
-    for method in listed.value {
-        if methods.insert(method.value) {
-            continue;
-        }
-        let (problem, hint) = if Methods::NAMES.contains(&method.value) {
-            (format!("{} is listed twice", method.value), "list it once".to_owned())
-        } else {
-            (
-                format!("there is no method {:?}", method.value),
-                suggest(method.value, &Methods::NAMES),
-            )
-        };
-        reader.report(&method.place, problem, hint);
-    }
-    Http1 { methods, max_head_bytes, private_cookies }
-}
-
-fn private_cookies<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> CookieNames {
-    let mut cookies = CookieNames::default();
-    for name in reader.strings(table, "private_cookies").map(|list| list.value).unwrap_or_default()
-    {
-        if !cookies.insert(name.value) {
-            let problem = format!("{:?} cannot be added to the private cookies", name.value);
-            let hint = format!(
-                "list at most {COOKIES_MAX} names, each once, of at most {COOKIE_NAME_BYTES_MAX} \
-                 letters, digits and punctuation without separators"
-            );
-            reader.report(&name.place, problem, hint);
-        }
-    }
-    cookies
-}
-
-fn replica<'a>(reader: &mut Reader<'a>, table: &Table<'a>, resolve: Resolve<'_>) -> ReplicaRead {
-    reader.only_keys(table, &["name", "address"]);
-    for (key, hint) in [
-        ("name", "add name = \"nginx\" or the like"),
-        ("address", "add address = \"127.0.0.1:9001\", where its server listens"),
-    ] {
-        if !table.has(key) {
-            reader.missing(table, key, hint);
-        }
-    }
-    let address = socket(reader, table, "address", Some(resolve)).filter(|found| {
-        let somewhere = !found.value.ip().is_unspecified() && !found.value.ip().is_multicast();
-        if !somewhere {
-            let problem = format!("{} is not the address of one server", found.value.ip());
-            let hint = "write where the server listens, such as 127.0.0.1:9001";
-            reader.report(&found.place, problem, hint);
-        }
-        somewhere
-    });
-    ReplicaRead { place: reader.place_of(table), name: name(reader, table, "name"), address }
 }

@@ -204,7 +204,7 @@ fn config_text(
         text += &format!("metrics = \"{metrics}\"\n");
     }
     text += "\n[limits]\nreply_ms = 2000\n";
-    text += "\n[[service]]\nname = \"web\"\nprotocol = \"http1\"\n";
+    text += "\n[[service]]\nname = \"web\"\nprotocol = \"http1\"\nprobe = \"/\"\n";
     text += &format!("listen = \"{listen}\"\n");
     for (name, address) in replicas {
         text += &format!("\n[[service.replica]]\nname = \"{name}\"\naddress = \"{address}\"\n");

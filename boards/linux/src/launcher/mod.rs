@@ -10,6 +10,7 @@ mod supervise;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use resh_channel::config::Appliance;
 use sel4_microkit::linux;
 
 use crate::config;
@@ -72,7 +73,9 @@ pub fn run(checked: &Checked, options: &Options) -> Result<ExitCode, String> {
         runtime_dir::resolve(options.runtime_dir.as_deref()).map_err(|error| error.to_string())?;
     let parts = spawn::Parts::new(system).map_err(|error| format!("cannot start: {error}"))?;
     let mut encoded = [0; resh_channel::config::ENCODED_BYTES_MAX];
-    let len = appliance.encode(&mut encoded).map_err(|error| error.to_string())?;
+    let seed = config::fresh_seed().map_err(|error| format!("no random numbers: {error}"))?;
+    let fresh = Appliance { seed, ..appliance.clone() };
+    let len = fresh.encode(&mut encoded).map_err(|error| error.to_string())?;
     let config_memory = parts.memory("config").ok_or("the system description has no `config`")?;
     config_memory.prefill(&encoded[..len]).map_err(|error| error.to_string())?;
     let listeners = listeners::Listeners::open(appliance, &runtime_dir)?;
