@@ -126,6 +126,35 @@ pub struct ServiceStats {
     pub stopped_by: Option<u64>,
     /// Whether the last session that needed one had a quorum.
     pub has_quorum: bool,
+    /// The order of its requests, if it has one.
+    pub order: Option<OrderStats>,
+}
+
+/// The total order of a service's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderStats {
+    /// Requests ordered.
+    pub requests: u64,
+    /// Whether a replica can be recovered.
+    pub log: LogState,
+    /// Bytes of the log in use, and that there are.
+    pub log_bytes: (u64, u64),
+    /// Exports that made a new log.
+    pub exports: u64,
+}
+
+/// Whether the state of a service can be had from its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogState {
+    /// There is no log: the service has no state.
+    #[default]
+    None,
+    /// It can.
+    Whole,
+    /// It can, and a new log is being made from the replicas' state.
+    Exporting,
+    /// It cannot: the log was full. With `state = "export"` it can again after the next export.
+    Lost,
 }
 
 /// How a replica differed.

@@ -66,6 +66,7 @@ pub fn start() -> Result<impl Handler, InitError> {
             channel("reply_ring_2", "reply_cursor_2", "broadcast_cursor_2")?,
         ],
         window: sel4_microkit::take_region("window")?,
+        order: sel4_microkit::take_region("order")?,
         stats: region("voter_stats")?,
         supervision: region("supervision")?,
     };

@@ -14,12 +14,14 @@ pub struct Upload {
     fin: bool,
     credit: u64,
     taken: [u64; REPLICAS_MAX],
+    /// We ourselves hold what comes after this position.
+    held: u64,
 }
 
 impl Upload {
     /// A new stream.
     pub fn new() -> Self {
-        Self { pushed: 0, fin: false, credit: AHEAD, taken: [0; REPLICAS_MAX] }
+        Self { pushed: 0, fin: false, credit: AHEAD, taken: [0; REPLICAS_MAX], held: u64::MAX }
     }
 
     /// Position up to which the network may send.
@@ -70,10 +72,15 @@ impl Upload {
         self.taken[replica] = self.pushed;
     }
 
+    /// We ourselves hold what comes after `offset`, and have room for as much as a replica.
+    pub fn hold(&mut self, offset: u64) {
+        self.held = offset;
+    }
+
     /// Extends the credit if that is worth telling, where `counts` says for whom we wait.
     pub fn extend_credit(&mut self, counts: impl Fn(usize) -> bool) -> bool {
         let slowest = (0..REPLICAS_MAX).filter(|at| counts(*at)).map(|at| self.taken[at]).min();
-        let Some(slowest) = slowest else { return false };
+        let Some(slowest) = slowest.map(|slowest| slowest.min(self.held)) else { return false };
         let extend = !self.fin && slowest + AHEAD >= self.credit + STEP;
         if extend {
             self.credit = slowest + AHEAD;
@@ -86,7 +93,12 @@ impl Upload {
     pub fn held_back_by(&self, quorum: usize, counts: impl Fn(usize) -> bool) -> Option<usize> {
         let enough = |at: &usize| self.taken[*at] + AHEAD >= self.credit + STEP;
         let waiting = || (0..REPLICAS_MAX).filter(|at| counts(*at));
-        if self.fin || self.pushed < self.credit || waiting().filter(enough).count() < quorum {
+        let held = self.held < u64::MAX && self.held + AHEAD < self.credit + STEP;
+        if held
+            || self.fin
+            || self.pushed < self.credit
+            || waiting().filter(enough).count() < quorum
+        {
             return None;
         }
         waiting().filter(|at| !enough(at)).min_by_key(|at| self.taken[*at])

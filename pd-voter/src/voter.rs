@@ -8,6 +8,7 @@ mod ending;
 mod evidence;
 mod health;
 mod intake;
+mod ordering;
 mod output;
 mod probes;
 
@@ -26,9 +27,11 @@ use resh_channel::window::{self, VOTER_SLOTS};
 use crate::evidence::Evidence;
 use crate::limits::{STALL_CHECK_MS, STATS_BYTES};
 use crate::nonce::Nonces;
+use crate::order::{self, Orders};
 use crate::queue::{Queue, Timers};
 use crate::replica::{Channel, Replica};
 use crate::session::{Phase, Session, Times};
+use ordering::Ordering;
 use probes::Probing;
 
 /// The shared memory of the voter.
@@ -47,6 +50,8 @@ pub struct Parts<'m> {
     pub replicas: [Channel<'m>; REPLICAS_MAX],
     /// The agreed bytes.
     pub window: &'m mut [u8],
+    /// Requests in total order, and those that are not complete yet.
+    pub order: &'m mut [u8],
     /// Where statistics go.
     pub stats: &'m Words,
     /// What the supervisor says of the replicas' domains: see [`resh_channel::supervision`].
@@ -62,6 +67,14 @@ pub enum SetupError {
     Window,
     /// The supervision region has no room for its words.
     Supervision,
+    /// The region for requests in total order is too small.
+    Order,
+}
+
+impl From<order::TooSmall> for SetupError {
+    fn from(_: order::TooSmall) -> Self {
+        Self::Order
+    }
 }
 
 impl From<TooSmall> for SetupError {
@@ -76,6 +89,7 @@ impl fmt::Display for SetupError {
             Self::Ring => "a ring or cursor region is too small",
             Self::Window => "the window region has no room for a session",
             Self::Supervision => "the supervision region is too small",
+            Self::Order => "the order region has no room for the sessions and logs",
         })
     }
 }
@@ -154,6 +168,7 @@ pub struct Voter<'m> {
     evidence: [Evidence; REPLICAS_MAX],
     recovery: Recovery,
     nonces: Nonces,
+    ordering: Ordering<'m>,
     /// Payload bytes from the network for which the broadcast ring has no room.
     lacking: Option<usize>,
     stall_checked_ms: u64,
@@ -222,6 +237,7 @@ impl<'m> Voter<'m> {
             evidence: core::array::from_fn(|_| Evidence::new()),
             recovery: appliance.recovery,
             nonces: Nonces::new(appliance.seed),
+            ordering: Ordering::new(Orders::new(parts.order, appliance, slots)?, slots),
             lacking: None,
             stall_checked_ms: 0,
             aside_checked_ms: None,
@@ -279,13 +295,16 @@ impl<'m> Voter<'m> {
             more |= self.take_from_replica((self.first + turn) % REPLICAS_MAX);
         }
         self.first = (self.first + 1) % REPLICAS_MAX;
+        self.watch_orders();
         self.judge();
         self.watch_probes();
+        self.flush_gateways();
+        more |= self.pump_orders();
         self.flush_gateways();
         self.judge();
         self.flush_network()?;
         self.publish();
-        self.signals.more = more;
+        self.signals.more |= more;
         Ok(self.signals)
     }
 
@@ -296,8 +315,11 @@ impl<'m> Voter<'m> {
             true => self.lacking,
             false => Some(0),
         };
-        match lacking.map(|bytes| self.broadcast.arm(bytes)) {
-            None => idle &= self.from_network.arm(),
+        if lacking.is_none() {
+            idle &= self.from_network.arm();
+        }
+        match lacking.max(self.ordering.lacking).map(|bytes| self.broadcast.arm(bytes)) {
+            None => {}
             Some(Ok(full)) => idle &= full,
             // The next step meets the violation again.
             Some(Err(_)) => idle = false,
@@ -316,7 +338,8 @@ impl<'m> Voter<'m> {
     /// When to step again even if nobody calls.
     pub fn deadline_ms(&self) -> Option<u64> {
         let full = self.is_broadcast_full().then_some(self.now_ms + STALL_CHECK_MS);
-        let others = [self.hello_ms(), self.boot_ms(), self.aside_ms(), self.probe_ms()];
+        let others =
+            [self.hello_ms(), self.boot_ms(), self.aside_ms(), self.probe_ms(), self.order_ms()];
         let times = [self.timers.next_ms(), full, self.stats_due_ms()];
         times.into_iter().chain(others).flatten().min()
     }

@@ -12,14 +12,14 @@ use common::{CLOCK_S, appliance, id};
 use order_model::{Executor, Heard, Store, end_of_request, flags};
 use pd_voter::order::feed::Stage;
 use pd_voter::order::limits::{LOG_BYTES_MIN, SHARE_BYTES};
-use pd_voter::order::service::{LogState, Order};
+use pd_voter::order::service::Order;
 use pd_voter::order::{Look, Orders, Stamp};
 use random::{Random, for_each_seed};
 use resh_channel::config::{OnMismatch, Order as Kinds, State};
 use resh_channel::memory::{AtomicU64, Bytes, copy_in};
 use resh_channel::message::{Kind, OrderedHead, Request, SessionId};
 use resh_channel::order::{BEHIND_REQUESTS, FRAMED_REQUESTS, QUEUE_BYTES};
-use resh_channel::stats::Condemnation;
+use resh_channel::stats::{Condemnation, LogState};
 use resh_channel::window::VOTER_SLOTS;
 
 const REPLICAS: usize = 3;

@@ -7,8 +7,8 @@ use resh_channel::config::{
     Appliance, Http1, Limits, Name, Network, OnMismatch, Protocol, Replica, Service,
 };
 use resh_channel::stats::{
-    DatagramStats, Dispute, DisputeKind, NetworkStats, ReplicaState, ReplicaStats, ServiceStats,
-    VoterStats,
+    DatagramStats, Dispute, DisputeKind, LogState, NetworkStats, OrderStats, ReplicaState,
+    ReplicaStats, ServiceStats, VoterStats,
 };
 
 /// When the disputes of these samples were, in seconds since 1970-01-01 UTC.
@@ -130,6 +130,12 @@ pub fn fullest() -> (Appliance, VoterStats, NetworkStats) {
         reply_bytes: u64::MAX,
         stopped_by: Some(u64::MAX),
         has_quorum: false,
+        order: Some(OrderStats {
+            requests: u64::MAX,
+            log: LogState::Lost,
+            log_bytes: (u64::MAX, u64::MAX),
+            exports: u64::MAX,
+        }),
     };
     let mut dispute = dispute(u64::MAX, 2, DisputeKind::NoQuorum);
     dispute.clock_s = u32::MAX;

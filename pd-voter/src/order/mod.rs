@@ -157,6 +157,11 @@ impl<'m> Orders<'m> {
         self.lines.get_mut(usize::from(share))
     }
 
+    /// Whether there is a share for one more session of service number `service`, if it has an order.
+    pub fn has_room_for(&self, service: usize) -> bool {
+        self.service(service).is_none() || self.staging.has_free()
+    }
+
     /// A session of a service that has an order begins. False if there is no share for it.
     pub fn open(&mut self, id: SessionId, service: u8) -> bool {
         let index = usize::from(id.index);

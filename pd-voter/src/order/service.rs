@@ -6,7 +6,7 @@ use alloc::vec;
 use resh_channel::config::{REPLICAS_MAX, State};
 use resh_channel::message::{ORDERED_BYTES_MAX, OrderedHead, Request, SessionId};
 use resh_channel::order::{BEHIND_REQUESTS, FEED_REQUESTS, QUEUE_BYTES};
-use resh_channel::stats::Condemnation;
+use resh_channel::stats::{Condemnation, LogState};
 
 use super::export::{Fault, Living, Run};
 use super::feed::{Pace, Stage};
@@ -34,6 +34,17 @@ pub enum Gate {
     Paced,
 }
 
+/// The first request that no quorum has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Its session's index.
+    pub index: usize,
+    /// When it became the first.
+    pub since_ms: u64,
+    /// When its session last got on.
+    pub moved_ms: u64,
+}
+
 /// What time has brought to light.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -56,19 +67,6 @@ pub struct Feed {
     next: Cursor,
 }
 
-/// Whether the state of a service can be had from its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogState {
-    /// There is no log: the service has no state.
-    None,
-    /// It can.
-    Whole,
-    /// It can, and a new one is being made from the replicas' state.
-    Exporting,
-    /// It cannot: the log was full. A replica can be recovered again after an export.
-    Lost,
-}
-
 /// The order of one service's requests.
 pub struct Order<'m> {
     /// How many replicas must agree.
@@ -86,6 +84,8 @@ pub struct Order<'m> {
     recent: Box<[u16]>,
     /// Up to where a quorum had answered when we last looked, and since when.
     agreed: u64,
+    agreed_ms: u64,
+    /// When the first that no quorum has answered last got on.
     progress_ms: u64,
     pace: Pace,
     run: Option<Run>,
@@ -94,6 +94,7 @@ pub struct Order<'m> {
     living: Box<Living>,
     run_moved_ms: u64,
     retry_ms: u64,
+    exports: u64,
 }
 
 impl<'m> Order<'m> {
@@ -113,6 +114,7 @@ impl<'m> Order<'m> {
             ready: Queue::new(slots),
             recent: vec![0; recent].into(),
             agreed: 0,
+            agreed_ms: 0,
             progress_ms: 0,
             pace: Pace::default(),
             run: None,
@@ -120,6 +122,7 @@ impl<'m> Order<'m> {
             living: vec![None; if exports { slots } else { 0 }].into(),
             run_moved_ms: 0,
             retry_ms: 0,
+            exports: 0,
         }
     }
 
@@ -164,6 +167,11 @@ impl<'m> Order<'m> {
     /// Bytes of the log in use, and that there are.
     pub fn log_bytes(&self) -> (usize, usize) {
         (self.log.active.end().at, self.log.active.capacity())
+    }
+
+    /// Exports that made a new log.
+    pub fn exports(&self) -> u64 {
+        self.exports
     }
 
     /// Of what `replica`, which catches up, was fed: entries it has executed, and entries there are.
@@ -251,7 +259,7 @@ impl<'m> Order<'m> {
     /// The next request is `payload`, of the session with index and generation `session`. Returns its number.
     pub fn order(&mut self, session: SessionId, flags: u8, payload: &[u8], now_ms: u64) -> u64 {
         if self.agreed == self.last() {
-            self.progress_ms = now_ms;
+            (self.agreed_ms, self.progress_ms) = (now_ms, now_ms);
         }
         let number = self.sequence.order(self.live(), payload.len(), now_ms);
         let len = self.recent.len() as u64;
@@ -305,7 +313,7 @@ impl<'m> Order<'m> {
     fn note_progress(&mut self, now_ms: u64) {
         let agreed = self.sequence.agreed(self.synced(), self.quorum);
         if agreed.is_none_or(|agreed| agreed != self.agreed || agreed == self.last()) {
-            self.progress_ms = now_ms;
+            (self.agreed_ms, self.progress_ms) = (now_ms, now_ms);
         }
         self.agreed = agreed.unwrap_or(self.agreed);
     }
@@ -316,12 +324,16 @@ impl<'m> Order<'m> {
         self.progress_ms = now_ms;
     }
 
-    /// The session index of the first request that no quorum has answered, and since when that is so.
-    pub fn awaited(&self) -> Option<(usize, u64)> {
+    /// The first request that no quorum has answered.
+    pub fn awaited(&self) -> Option<Awaited> {
         let agreed = self.sequence.agreed(self.synced(), self.quorum)?;
         let len = self.recent.len() as u64;
         let known = agreed < self.last() && self.last() - agreed < len;
-        known.then(|| (self.recent[((agreed + 1) % len) as usize].into(), self.progress_ms))
+        known.then(|| Awaited {
+            index: self.recent[((agreed + 1) % len) as usize].into(),
+            since_ms: self.agreed_ms,
+            moved_ms: self.progress_ms,
+        })
     }
 
     /// Judges by the clock who holds back the order.
@@ -533,6 +545,7 @@ impl<'m> Order<'m> {
             Ok(())
         });
         if done {
+            self.exports += 1;
             self.run = None;
             self.admit_waiting(now_ms);
         }

@@ -35,6 +35,11 @@ impl<'m> Staging<'m> {
         (self.memory.len() / SHARE_BYTES).min(usize::from(u16::MAX))
     }
 
+    /// Whether a share is left.
+    pub fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// A share for a session, if one is left.
     pub fn take(&mut self) -> Option<u16> {
         self.free.pop()

@@ -32,6 +32,12 @@ impl Vote {
         if waits { self.slowest() } else { None }
     }
 
+    /// Whether replicas could send more, and the client does not take what there is.
+    pub fn waits_for_client(&self) -> bool {
+        let step = self.geometry.step_bytes;
+        !self.ended && self.released + step > self.credit && self.free_credit() < self.credit + step
+    }
+
     /// The credit as far as the client is concerned.
     fn free_credit(&self) -> u64 {
         self.taken + self.geometry.ahead_bytes

@@ -21,7 +21,7 @@ impl Voter<'_> {
 
     /// Notes that replicas are to be admitted, if there are any and the session is at rest.
     pub(super) fn consider_admission(&mut self, index: usize) {
-        if self.newcomers(index) != 0 && self.sessions[index].is_at_rest() {
+        if self.newcomers(index) != 0 && self.rests(index) {
             self.sessions[index].to_gateways |= to_gateways::ADMIT;
         }
     }
@@ -30,7 +30,7 @@ impl Voter<'_> {
     pub(super) fn admit(&mut self, index: usize) -> bool {
         let newcomers = self.newcomers(index);
         let session = &self.sessions[index];
-        if newcomers == 0 || !session.is_at_rest() {
+        if newcomers == 0 || !self.rests(index) {
             return true;
         }
         let at = session.position();
@@ -45,6 +45,7 @@ impl Voter<'_> {
             return false;
         }
         self.sessions[index].admit(newcomers);
+        self.ordering.orders.admit(index, newcomers);
         self.count_in(newcomers);
         true
     }
@@ -53,7 +54,11 @@ impl Voter<'_> {
     fn newcomers(&self, index: usize) -> u8 {
         let session = &self.sessions[index];
         let service = self.services.get(usize::from(session.service));
-        service.filter(|_| !session.is_own()).map_or(0, |service| session.absent(service.ready))
+        let ready = service.filter(|_| !session.is_own()).map_or(0, |service| service.ready);
+        match session.absent(ready) {
+            0 => 0,
+            absent => absent & self.admissible(index),
+        }
     }
 
     /// Counts the session for those who take part from now on.

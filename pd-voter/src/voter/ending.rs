@@ -19,10 +19,14 @@ impl Voter<'_> {
         let mut slot = Slot::new(self.window, index);
         let end = session.update(self.now_ms, self.times, self.slow, &mut slot, &mut findings);
         let drained = session.phase == Phase::Draining && session.is_drained();
-        if session.is_own() {
+        if self.is_export(index) {
+            return self.settle_export(index, end);
+        }
+        if self.sessions[index].is_own() {
             return self.settle_probe(index, end);
         }
         self.record(index, findings);
+        let end = end.or_else(|| self.look(index));
         match end {
             None if drained => self.finish(index),
             None => {
@@ -38,7 +42,9 @@ impl Voter<'_> {
     /// Queues what is due for a session.
     pub(super) fn schedule(&mut self, index: usize) {
         let session = &self.sessions[index];
-        self.timers.set(index, session.deadline_ms(self.times, self.slow));
+        let due_ms = session.deadline_ms(self.times, self.slow);
+        let due_ms = [due_ms, self.look_ms(index)].into_iter().flatten().min();
+        self.timers.set(index, due_ms);
         if session.to_network != 0 {
             self.due_to_network.push(index);
         }
@@ -120,6 +126,7 @@ impl Voter<'_> {
         self.draining.remove(index);
         self.stats_changed = true;
         self.sessions[index].close(reset);
+        self.close_ordered(index);
         self.schedule(index);
     }
 
@@ -134,6 +141,12 @@ impl Voter<'_> {
         if service.on_mismatch == OnMismatch::StopSession {
             return self.close(index, Some(Reason::NoQuorum));
         }
+        self.stop(number);
+    }
+
+    /// A service stops: for all its clients, until the appliance is started again.
+    pub(super) fn stop(&mut self, number: usize) {
+        let Some(service) = self.services.get_mut(number) else { return };
         service.stopped = true;
         if let Some(stats) = self.stats.services.get_mut(number) {
             stats.stopped_by = stats.stopped_by.or(Some(self.stats.disputes_total));

@@ -173,7 +173,9 @@ impl Voter<'_> {
 
     /// Whether something waits for room in the broadcast ring.
     pub(super) fn is_broadcast_full(&self) -> bool {
-        self.lacking.is_some() || !self.due_to_gateways.is_empty()
+        self.lacking.is_some()
+            || self.ordering.lacking.is_some()
+            || !self.due_to_gateways.is_empty()
     }
 
     /// Looks for domains that do not read what is multicast.
@@ -243,6 +245,7 @@ impl Voter<'_> {
         for service in &mut self.services {
             service.ready &= !bit;
         }
+        self.leave_orders(replica);
         let stats = &mut self.stats.replicas[replica];
         stats.reason = reason.or(stats.reason);
         for index in 0..self.sessions.len() {

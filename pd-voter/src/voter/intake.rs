@@ -17,23 +17,43 @@ use crate::slot::Slot;
 use crate::vote::Findings;
 
 /// What is left of a ring's turn.
-struct Turn {
+pub(super) struct Turn {
     records: usize,
     bytes: usize,
 }
 
 impl Turn {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { records: BATCH_RECORDS, bytes: BATCH_BYTES }
     }
 
-    fn spend(&mut self, bytes: usize) {
-        self.records -= 1;
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.records == 0 || self.bytes == 0
+    }
+}
+
+/// Writes to the broadcast `ring`, or only asks for room. False if it is full.
+pub(super) fn push(
+    ring: &mut Producer<'_>,
+    accused: &mut [Option<Condemnation>],
+    push: impl Fn(&mut Producer<'_>) -> Result<bool, (usize, Violation)>,
+) -> bool {
+    loop {
+        match push(ring) {
+            Ok(written) => return written,
+            Err((reader, violation)) => {
+                // We are in the middle of something: judge it later, but go on without it.
+                ring.drop_reader(reader);
+                if let Some(accused) = accused.get_mut(reader) {
+                    accused.get_or_insert(condemnation(violation));
+                }
+            }
+        }
     }
 }
 
@@ -86,6 +106,8 @@ impl Voter<'_> {
                 }
                 let session = &mut self.sessions[index];
                 session.upload.push(record.payload.len());
+                self.stage(index, record.payload);
+                let session = &self.sessions[index];
                 if let Some(stats) = self.stats.services.get_mut(usize::from(session.service)) {
                     stats.request_bytes += record.payload.len() as u64;
                 }
@@ -106,6 +128,7 @@ impl Voter<'_> {
             }
             Kind::Taken => {
                 session.vote.take(offset);
+                self.moved(index);
                 self.settle(index);
             }
             _ => return Err(NetworkFault::Kind),
@@ -126,6 +149,7 @@ impl Voter<'_> {
         let refusal = match () {
             () if service.stopped => Some(Reason::Stopped),
             () if (members.count_ones() as usize) < quorum => Some(Reason::NoQuorum),
+            () if !self.ordering.orders.has_room_for(number) => Some(Reason::Limit),
             () => None,
         };
         if let Some(reason) = refusal {
@@ -144,6 +168,7 @@ impl Voter<'_> {
         if !self.say_to_gateways(&message, &nonce) {
             return Ok(false);
         }
+        self.open_ordered(id, arg);
         let mut address = [0; ADDRESS_BYTES_MAX];
         let len = record.payload.copy_to(&mut address);
         let session = &mut self.sessions[index];
@@ -161,30 +186,12 @@ impl Voter<'_> {
 
     /// Passes a record of the network on to all replicas. False if the ring is full.
     fn multicast(&mut self, message: &Message, payload: Bytes<'_>) -> bool {
-        self.broadcast(|ring| ring.push_from(message, payload))
+        push(&mut self.broadcast, &mut self.accused, |ring| ring.push_from(message, payload))
     }
 
     /// Writes a record for all replicas. False if the ring is full.
     pub(super) fn say_to_gateways(&mut self, message: &Message, payload: &[u8]) -> bool {
-        self.broadcast(|ring| ring.push(message, payload))
-    }
-
-    fn broadcast(
-        &mut self,
-        push: impl Fn(&mut Producer<'_>) -> Result<bool, (usize, Violation)>,
-    ) -> bool {
-        loop {
-            match push(&mut self.broadcast) {
-                Ok(written) => return written,
-                Err((reader, violation)) => {
-                    // We are in the middle of something: judge it later, but go on without it.
-                    self.broadcast.drop_reader(reader);
-                    if let Some(accused) = self.accused.get_mut(reader) {
-                        accused.get_or_insert(condemnation(violation));
-                    }
-                }
-            }
-        }
+        push(&mut self.broadcast, &mut self.accused, |ring| ring.push(message, payload))
     }
 
     /// Gives a replica its turn. Returns true if it has more to say.
@@ -221,8 +228,10 @@ impl Voter<'_> {
         if self.replicas[replica].life.state() == State::Joining {
             return self.hear_joining(replica, &record.message);
         }
-        if !matches!(kind, Kind::Data | Kind::Fin | Kind::Reset | Kind::Taken | Kind::Rest) {
-            return Err(Condemnation::UnexpectedRecord);
+        match kind {
+            Kind::Answered => return self.hear_answered(replica, &record.message),
+            Kind::Data | Kind::Fin | Kind::Reset | Kind::Taken | Kind::Rest | Kind::Framed => {}
+            _ => return Err(Condemnation::UnexpectedRecord),
         }
         let index = usize::from(id.index);
         let Some(session) = self.sessions.get_mut(index) else {
@@ -246,6 +255,11 @@ impl Voter<'_> {
                 session.vote.reset(replica, &mut slot, &mut findings)?;
                 self.stats.replicas[replica].resets += u64::from(!session.vote.ended());
             }
+            Kind::Framed => {
+                self.hear_framed(replica, index, &record.message)?;
+                self.settle(index);
+                return Ok(());
+            }
             Kind::Rest if session.vote.is_done(replica) => {
                 return Err(Condemnation::UnexpectedRecord);
             }
@@ -261,13 +275,17 @@ impl Voter<'_> {
             return Ok(());
         }
         let service = usize::from(session.service);
-        if session.vote.released() > released || session.vote.ended() {
+        let moved = session.vote.released() > released;
+        if moved || session.vote.ended() {
             if let Some(stats) = self.stats.services.get_mut(service) {
                 stats.reply_bytes += session.vote.released() - released;
             }
             if let Some(service) = self.services.get_mut(service) {
                 service.agreed = true;
             }
+        }
+        if moved {
+            self.moved(index);
         }
         self.record(index, findings);
         self.settle(index);

@@ -57,13 +57,14 @@ impl Voter<'_> {
     /// Tells the network what is due, as far as there is room.
     pub(super) fn flush_network(&mut self) -> Result<(), NetworkFault> {
         while let Some(index) = self.due_to_network.front() {
-            let session = &mut self.sessions[index];
-            while let Some(flag) = lowest(session.to_network) {
-                // The index is free only when no gateway is to hear of it any more. What is due to
-                // them brings it back to this queue.
-                if flag == to_network::CLOSED && session.to_gateways != 0 {
+            while let Some(flag) = lowest(self.sessions[index].to_network) {
+                // The index is free only when no gateway is to hear of it any more, or has anything of it
+                // to do. Both bring it back to this queue.
+                let closed = flag == to_network::CLOSED;
+                if closed && (self.sessions[index].to_gateways != 0 || !self.is_settled(index)) {
                     break;
                 }
+                let session = &mut self.sessions[index];
                 if !session.is_own() {
                     let message = network_message(flag, session);
                     let pushed = self.to_network.push(&message, &[]);
@@ -102,6 +103,7 @@ impl Voter<'_> {
             let ready = service.ready.count_ones() as usize;
             stats.has_quorum = !service.stopped && service.agreed && ready >= service.quorum;
         }
+        self.order_stats();
         self.stats.sessions_draining = self.draining.len() as u32;
         // A region too small for them costs the statistics, and nothing else.
         let _ = self.publisher.publish(&self.stats, &mut self.scratch);

@@ -101,7 +101,7 @@ impl Voter<'_> {
         let suspects = self.replicas_that(|at| {
             self.replicas[at].life.state() == State::Suspect && self.evidence[at].must_pass(number)
         });
-        let asked = candidates & (!service.ready | suspects);
+        let asked = candidates & (!(service.ready | self.entered(number)) | suspects);
         asked != 0 && candidates.count_ones() as usize >= service.quorum
     }
 
@@ -270,7 +270,7 @@ impl Voter<'_> {
         if self.evidence[replica].pass(number) {
             self.happens(replica, Event::Cleared, None);
         }
-        self.make_ready(number, replica);
+        self.enter(number, replica);
     }
 
     /// It takes part in service `number` from now on.

@@ -78,6 +78,7 @@ impl Memory {
             broadcast_ring: &self.broadcast_ring,
             replicas: [channel(0), channel(1), channel(2)],
             window,
+            order: &mut [],
             stats: &self.stats,
             supervision: &self.supervision,
         }
