@@ -125,6 +125,10 @@ pub enum Framing {
 /// longer than [`ORDERED_BYTES_MAX`](resh_channel::message::ORDERED_BYTES_MAX), it ends where it sees that, with
 /// `LAST`; the canonicaliser then answers with an error of its own and ends the session.
 pub trait Framer {
+    /// The streams to come are those of sessions of `service`. Called between streams only.
+    fn serve(&mut self, service: &Service) {
+        let _ = service;
+    }
     /// Looks at the next bytes of the stream, at least one.
     fn push(&mut self, bytes: &[u8]) -> Framing;
     /// Back to the start of a stream.

@@ -141,7 +141,10 @@ impl Protocols {
         if let Some(Some(tokens)) = self.tokens.get(number) {
             canonicaliser.remember_in(tokens);
         }
-        let framer = if total { spares.framers.pop() } else { None };
+        let mut framer = if total { spares.framers.pop() } else { None };
+        if let Some(framer) = &mut framer {
+            framer.serve(service);
+        }
         Supply::Form(Some(Form { canonicaliser, framer }))
     }
 

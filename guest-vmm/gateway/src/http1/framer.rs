@@ -4,6 +4,7 @@
 //! refuse may be found whole, or ended early as the last one, with the byte at fault or at the end of the
 //! head; either way the refusal is the answer.
 
+use resh_channel::config::{Protocol, Service};
 use resh_channel::message::{ORDERED_BYTES_MAX, Request};
 
 use super::chunked::{Decoder, Extras};
@@ -118,6 +119,8 @@ pub struct Framer {
     len: usize,
     method: Text,
     body: Body,
+    /// Reads change what the service knows: they may give out a private cookie.
+    reads_change: bool,
 }
 
 impl Framer {
@@ -128,7 +131,13 @@ impl Framer {
             len: 0,
             method: Text::default(),
             body: Body::None,
+            reads_change: false,
         }
+    }
+
+    /// At the start of another request.
+    fn begin(&mut self) {
+        *self = Self { reads_change: self.reads_change, ..Self::new() };
     }
 
     /// Goes on by some of `bytes`, which are not empty, at least one. Returns how many, and what they came to.
@@ -250,7 +259,9 @@ impl Framer {
     fn flags(&self) -> u8 {
         let method = core::str::from_utf8(self.method.get()).ok().and_then(Method::parse);
         match method {
-            Some(Method::Get | Method::Head | Method::Options) => Request::READ_ONLY,
+            Some(Method::Get | Method::Head | Method::Options) if !self.reads_change => {
+                Request::READ_ONLY
+            }
             _ => 0,
         }
     }
@@ -289,13 +300,20 @@ impl Interface for Framer {
                 Step::Complete => self.flags(),
                 Step::On(_) | Step::Wrong => Request::LAST,
             };
-            *self = Self::new();
+            self.begin();
             return Framing::Request { len: at, flags };
         }
         Framing::More
     }
 
+    fn serve(&mut self, service: &Service) {
+        self.reads_change = matches!(
+            service.protocol,
+            Protocol::Http1(settings) if settings.private_cookies.names().next().is_some()
+        );
+    }
+
     fn reset(&mut self) {
-        *self = Self::new();
+        self.begin();
     }
 }
