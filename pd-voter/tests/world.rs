@@ -5,6 +5,8 @@ mod common;
 #[path = "common/random.rs"]
 mod random;
 
+use std::cell::Cell;
+
 use common::*;
 use random::{Random, for_each_seed};
 use resh_channel::config::OnMismatch;
@@ -12,6 +14,7 @@ use resh_channel::memory::Ordering;
 use resh_channel::message::{Kind, MAX_PAYLOAD_BYTES, Message, Reason, SessionId};
 use resh_channel::ring::DATA_WORD;
 use resh_channel::stats::ReplicaState;
+use resh_channel::supervision::{ASIDE, TAKE_PART};
 use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
 
 const SLOTS: usize = 6;
@@ -21,11 +24,28 @@ fn reply_byte(id: SessionId, at: u64) -> u8 {
     (at.wrapping_mul(31) ^ (at >> 8) ^ u64::from(id.index) << 3 ^ u64::from(id.generation)) as u8
 }
 
-/// How long that reply is.
-fn reply_len(id: SessionId, seed: u64) -> u64 {
+/// What a session is like. All replicas know, and the client.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// How long the reply is. In an exchange: to each request.
+    reply: u64,
+    /// In an exchange, a request's length; it is answered when it is complete, and then everybody rests.
+    request: Option<u64>,
+}
+
+fn plan(id: SessionId, seed: u64) -> Plan {
     let mut random = Random::new(seed ^ u64::from(id.index) << 20 ^ u64::from(id.generation));
+    let exchange = random.once_in(2);
     let most = random.pick(&[1, 100, 5_000, 5_000, 300_000]);
-    random.below(most) as u64
+    let reply = random.below(if exchange { 1 + most / 10 } else { most }) as u64;
+    Plan { reply, request: exchange.then(|| 1 + random.below(3_000) as u64) }
+}
+
+impl Plan {
+    /// Reply bytes there are for `consumed` request bytes.
+    fn due(&self, consumed: u64) -> u64 {
+        self.request.map_or(self.reply, |request| consumed / request * self.reply)
+    }
 }
 
 /// What a replica is like.
@@ -42,15 +62,28 @@ enum Manner {
     Hostile,
     /// Its domain reads nothing that is multicast.
     Deaf,
+    /// Honest, but its domain dies now and then.
+    Mortal,
+}
+
+impl Manner {
+    /// Whether what it says is right.
+    fn is_right(self) -> bool {
+        matches!(self, Self::Honest | Self::Mortal)
+    }
 }
 
 /// One session as a replica's domain sees it.
 struct Serving {
     id: SessionId,
+    plan: Plan,
     sent: u64,
+    /// In an exchange, so far.
     len: u64,
     credit: u64,
     client_fin: bool,
+    /// What it said last that it rests at.
+    rested: u64,
     consumed: u64,
     told: u64,
     ended: bool,
@@ -88,6 +121,14 @@ struct Sim<'m> {
     awake: bool,
     /// Whether replicas are correct enough that every session must succeed.
     tolerable: bool,
+    /// Whether the supervisor rejuvenates replicas.
+    rejuvenates: bool,
+    /// Who is being rejuvenated.
+    aside: Option<usize>,
+    /// Times a replica was admitted in the middle of a session.
+    admitted: usize,
+    /// Times one died or was rejuvenated.
+    ends: usize,
 }
 
 impl Sim<'_> {
@@ -98,12 +139,15 @@ impl Sim<'_> {
             let generation = self.generations[usize::from(index)];
             self.generations[usize::from(index)] = generation.wrapping_add(1);
             let id = id(index, generation);
-            if !self.world.try_say(Message::new(Kind::Open, id), b"client") {
+            let address = format!("192.0.2.{}:1024", self.random.below(4));
+            if !self.world.try_say(Message::new(Kind::Open, id), address.as_bytes()) {
                 return;
             }
+            let request = self.random.pick(&[0, 10, 1_000, 200_000]);
+            let exchange = plan(id, self.seed).request;
             self.clients.push(Client {
                 id,
-                request: self.random.pick(&[0, 10, 1_000, 200_000]),
+                request: exchange.map_or(request, |len| len * self.random.below(20) as u64),
                 sent: 0,
                 credit: REQUEST_CREDIT_BYTES as u64,
                 fin_early: self.random.once_in(2),
@@ -134,7 +178,14 @@ impl Sim<'_> {
             client.left = self.world.try_say(gone, &[]);
             return;
         }
-        let room = (client.credit - client.sent).min(client.request - client.sent);
+        let plan = plan(client.id, self.seed);
+        // In an exchange, the next request only after the reply.
+        let answered = plan
+            .request
+            .is_none_or(|len| client.sent % len != 0 || client.taken == plan.due(client.sent));
+        let most = plan.request.map_or(u64::MAX, |len| len - client.sent % len);
+        let room = (client.credit - client.sent).min(client.request - client.sent).min(most);
+        let room = if answered { room } else { 0 };
         if room > 0 {
             let len = (1 + self.random.below(room as usize)).min(MAX_PAYLOAD_BYTES);
             let data = Message::new(Kind::Data, client.id).at(client.sent);
@@ -156,7 +207,8 @@ impl Sim<'_> {
             }
         }
         let all_sent = client.sent == client.request;
-        let all_taken = client.fin && client.taken == client.released;
+        let answered = plan.request.is_some() && client.taken == plan.due(client.sent);
+        let all_taken = answered || (client.fin && client.taken == client.released);
         if all_sent && !client.fin_sent && (client.fin_early || all_taken) {
             let fin = Message::new(Kind::Fin, client.id).at(client.sent);
             client.fin_sent = self.world.try_say(fin, &[]);
@@ -193,7 +245,8 @@ impl Sim<'_> {
                     if client.reset.is_none() && !client.left {
                         assert!(client.fin && client.taken == client.released);
                         if self.tolerable {
-                            assert_eq!(client.taken, reply_len(client.id, self.seed));
+                            let due = plan(client.id, self.seed).due(client.sent);
+                            assert_eq!(client.taken, due);
                         }
                         self.completed += 1;
                     }
@@ -211,7 +264,8 @@ impl Sim<'_> {
             Manner::Deaf => !self.world.gateways[at].is_in(),
             _ => !self.random.once_in(3),
         };
-        if !acts {
+        // Who stands aside is not waited for, so what it reads may be overwritten.
+        if !acts || self.world.state(at) == ReplicaState::Aside {
             return;
         }
         if manner == Manner::Hostile && !self.random.once_in(4) {
@@ -222,7 +276,7 @@ impl Sim<'_> {
             return;
         }
         let heard = match manner {
-            Manner::Honest => {
+            Manner::Honest | Manner::Mortal => {
                 let heard = self.world.gateways[at].hear_some(usize::MAX);
                 let replica = &self.world.voter.stats().replicas[at];
                 heard.unwrap_or_else(|| panic!("lost the ring: {replica:?}, {:?}", self.manners))
@@ -231,7 +285,7 @@ impl Sim<'_> {
             _ => self.world.gateways[at].hear_some(3).unwrap_or_default(),
         };
         for (message, payload) in heard {
-            self.gateway_hears(at, message, payload.len() as u64);
+            self.gateway_hears(at, message, &payload);
         }
         for number in 0..self.served[at].len() {
             if !self.random.once_in(3) {
@@ -241,25 +295,41 @@ impl Sim<'_> {
         self.served[at].retain(|serving| !serving.resets || !serving.ended);
     }
 
-    fn gateway_hears(&mut self, at: usize, message: Message, len: u64) {
+    fn gateway_hears(&mut self, at: usize, message: Message, payload: &[u8]) {
+        let len = payload.len() as u64;
         let id = message.session;
-        if message.kind == Kind::Open {
+        let begins = message.to >> at & 1 == 1;
+        if message.kind == Kind::Open || (message.kind == Kind::Admit && begins) {
             self.served[at].retain(|serving| serving.id.index != id.index);
-            if message.to >> at & 1 == 0 {
+            if !begins {
                 return;
             }
+            // Nobody counts on who has not given an answer in this life.
+            assert!(self.world.gateways[at].answered, "seed {}: {at} catches up", self.seed);
+            let plan = plan(id, self.seed);
             let mut serving = Serving {
                 id,
+                plan,
                 sent: 0,
-                len: reply_len(id, self.seed),
+                len: plan.due(0),
                 credit: REPLY_CREDIT_BYTES as u64,
                 client_fin: false,
+                rested: 0,
                 consumed: 0,
                 told: 0,
                 ended: false,
                 resets: false,
                 flip: None,
             };
+            if message.kind == Kind::Admit {
+                let number =
+                    |at: usize| u64::from_le_bytes(payload[at..at + 8].try_into().unwrap());
+                (serving.sent, serving.credit) = (number(16), number(24));
+                serving.rested = message.offset;
+                (serving.consumed, serving.told) = (message.offset, message.offset);
+                serving.len = plan.due(message.offset);
+                self.admitted += 1;
+            }
             if self.manners[at] == Manner::Wrong {
                 match self.random.below(5) {
                     0 => serving.flip = Some(self.random.below(serving.len as usize + 1) as u64),
@@ -281,7 +351,8 @@ impl Sim<'_> {
         match message.kind {
             Kind::Data => {
                 serving.consumed += len;
-                if self.manners[at] == Manner::Honest {
+                serving.len = serving.len.max(serving.plan.due(serving.consumed));
+                if self.manners[at].is_right() {
                     assert_eq!(message.offset + len, serving.consumed);
                     assert!(serving.consumed <= serving.told + REQUEST_CREDIT_BYTES as u64);
                 }
@@ -310,7 +381,15 @@ impl Sim<'_> {
             return;
         }
         let room = serving.credit.min(serving.len).saturating_sub(serving.sent) as usize;
-        if room > 0 {
+        let rests = serving.plan.request.is_some_and(|len| serving.consumed % len == 0)
+            && serving.sent == serving.plan.due(serving.consumed);
+        if rests && serving.consumed > serving.rested && !self.random.once_in(4) {
+            let rest = Message::new(Kind::Rest, serving.id).at(serving.consumed);
+            if gateway.try_say(rest, &[]) {
+                serving.rested = serving.consumed;
+                serving.told = serving.told.max(serving.consumed);
+            }
+        } else if room > 0 {
             let len = (1 + self.random.below(room)).min(MAX_PAYLOAD_BYTES) as u64;
             let mut bytes: Vec<u8> =
                 (serving.sent..serving.sent + len).map(|o| reply_byte(serving.id, o)).collect();
@@ -323,7 +402,9 @@ impl Sim<'_> {
             if gateway.try_say(data, &bytes) {
                 serving.sent += len;
             }
-        } else if serving.sent == serving.len {
+        } else if serving.sent == serving.len
+            && (serving.plan.request.is_none() || serving.client_fin || serving.resets)
+        {
             let end = if serving.resets { Kind::Reset } else { Kind::Fin };
             serving.ended = gateway.try_say(Message::new(end, serving.id).at(serving.sent), &[]);
         }
@@ -363,16 +444,56 @@ impl Sim<'_> {
     }
 
     /// The supervisor starts condemned domains anew, and sometimes one that is not.
-    fn supervise(&mut self) {
+    fn supervise(&mut self, more: bool) {
         for at in 0..self.replicas {
             let condemned = self.world.voter.stats().replicas[at].state == ReplicaState::Condemned;
-            let faulty = self.manners[at] != Manner::Honest;
-            assert!(faulty || !condemned, "seed {}: honest {at} was condemned", self.seed);
+            let faulty = !self.manners[at].is_right();
+            let reason = self.world.voter.stats().replicas[at].reason;
+            assert!(faulty || !condemned, "seed {}: honest {at}: {reason:?}", self.seed);
             if faulty && self.random.once_in(if condemned { 20 } else { 2_000 }) {
-                self.world.restart(at);
-                self.served[at].clear();
+                self.restart(at);
+            }
+            let dies = self.manners[at] == Manner::Mortal && more && self.random.once_in(30);
+            if dies && (!self.tolerable || self.is_full()) {
+                self.restart(at);
             }
         }
+        match self.aside {
+            None if more && self.rejuvenates && self.random.once_in(30) => {
+                let at = self.random.below(self.replicas);
+                self.world.direct(at, ASIDE);
+                self.aside = Some(at);
+            }
+            Some(at) if self.world.state(at) == ReplicaState::Aside || self.random.once_in(300) => {
+                self.world.direct(at, TAKE_PART);
+                if self.world.state(at) == ReplicaState::Aside {
+                    self.restart(at);
+                }
+                self.aside = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn restart(&mut self, at: usize) {
+        self.world.restart(at);
+        self.served[at].clear();
+        self.ends += 1;
+    }
+
+    /// Whether all replicas take part in all sessions.
+    fn is_full(&self) -> bool {
+        let votes = |at: usize| {
+            let seen = self.world.voter.stats().replicas[at].generation;
+            self.world.state(at) == ReplicaState::Voting
+                && u64::from(seen) == self.world.gateways[at].generation
+        };
+        let serves = |id: SessionId| {
+            (0..self.replicas).all(|at| self.served[at].iter().any(|serving| serving.id == id))
+        };
+        self.aside.is_none()
+            && (0..self.replicas).all(votes)
+            && self.clients.iter().all(|client| serves(client.id))
     }
 
     fn turn(&mut self, more: bool) {
@@ -380,7 +501,7 @@ impl Sim<'_> {
         for at in 0..self.replicas {
             self.gateway(at);
         }
-        self.supervise();
+        self.supervise(more);
         // The voter runs only if somebody wakes it, and one step at a time.
         self.awake |= self.world.wakes();
         if self.awake {
@@ -395,7 +516,13 @@ impl Sim<'_> {
     }
 }
 
-fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
+/// What a run showed, besides what is asserted of all.
+struct Shown {
+    admitted: usize,
+    ends: usize,
+}
+
+fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize, rejuvenates: bool) -> Shown {
     let memory = Memory::new();
     let mut window = window(SLOTS);
     let mut appliance = appliance(replicas, OnMismatch::StopSession);
@@ -404,7 +531,9 @@ fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
     // Nobody is evicted before an error of another shows, except for being slow.
     let slow = manners.contains(&Manner::Slow) || manners.contains(&Manner::Mute);
     appliance.limits.lag_budget_ms = if slow { 100 } else { 2_000 };
-    let faults = manners[..replicas].iter().filter(|m| **m != Manner::Honest).count();
+    let faults = manners[..replicas].iter().filter(|m| !m.is_right()).count();
+    // One that dies or stands aside, when all are there, is as much as one that errs.
+    let ends = rejuvenates || manners[..replicas].contains(&Manner::Mortal);
     let mut sim = Sim {
         world: World::new(&memory, &mut window, &appliance),
         random: Random::new(seed),
@@ -416,7 +545,11 @@ fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
         generations: [0; SLOTS],
         completed: 0,
         awake: true,
-        tolerable: faults <= replicas - (replicas / 2 + 1),
+        tolerable: faults + usize::from(ends) <= replicas - (replicas / 2 + 1),
+        rejuvenates,
+        aside: None,
+        admitted: 0,
+        ends: 0,
     };
     sim.world.start(replicas);
     for _ in 0..turns {
@@ -438,14 +571,30 @@ fn run(seed: u64, replicas: usize, manners: [Manner; 3], turns: usize) {
         }
     }
     assert!(sim.completed > 0 || !sim.tolerable || turns < 300, "seed {seed}: nothing was served");
+    // Who behaves comes to vote.
+    sim.aside = None;
+    (0..3).for_each(|at| sim.world.direct(at, TAKE_PART));
+    let lags = |sim: &Sim<'_>| {
+        let aside = |at: usize| sim.world.state(at) == ReplicaState::Aside;
+        let votes = |at: usize| sim.world.state(at) == ReplicaState::Voting;
+        let right = |at: &usize| sim.manners[*at].is_right();
+        (0..replicas).filter(right).find(|at| !votes(*at) && !aside(*at))
+    };
+    let mut left = 20_000;
+    while sim.tolerable && lags(&sim).is_some() {
+        sim.turn(false);
+        left -= 1;
+        assert!(left > 0, "seed {seed}: {:?} does not come to vote", lags(&sim));
+    }
     let stats = sim.world.voter.stats();
     assert_eq!((stats.sessions_open, stats.services[0].open), (0, 0));
     for (at, manner) in manners.iter().enumerate().take(replicas) {
-        if *manner == Manner::Honest && sim.tolerable {
+        if manner.is_right() && sim.tolerable {
             assert_eq!(stats.replicas[at].divergences, 0, "seed {seed}: honest {at} was framed");
             assert_eq!(stats.replicas[at].condemned, 0);
         }
     }
+    Shown { admitted: sim.admitted, ends: sim.ends }
 }
 
 fn manners(random: &mut Random, faulty: Manner) -> [Manner; 3] {
@@ -457,13 +606,15 @@ fn manners(random: &mut Random, faulty: Manner) -> [Manner; 3] {
 fn triple_with(faulty: Manner, cases: u64) {
     for_each_seed(cases, |seed| {
         let manners = manners(&mut Random::new(!seed), faulty);
-        run(seed, 3, manners, 400);
+        run(seed, 3, manners, 400, false);
     });
 }
 
 #[test]
 fn honest_replicas_serve_everybody() {
-    for_each_seed(30, |seed| run(seed, 1 + (seed % 3) as usize, [Manner::Honest; 3], 400));
+    for_each_seed(30, |seed| {
+        run(seed, 1 + (seed % 3) as usize, [Manner::Honest; 3], 400, false);
+    });
 }
 
 #[test]
@@ -496,8 +647,31 @@ fn whatever_replicas_do_no_session_remains() {
     for_each_seed(60, |seed| {
         let mut random = Random::new(!seed);
         use Manner::*;
-        let manners =
-            core::array::from_fn(|_| random.pick(&[Honest, Slow, Mute, Wrong, Hostile, Deaf]));
-        run(seed, 1 + random.below(3), manners, 200);
+        let manners = core::array::from_fn(|_| {
+            random.pick(&[Honest, Slow, Mute, Wrong, Hostile, Deaf, Mortal])
+        });
+        run(seed, 1 + random.below(3), manners, 200, random.once_in(2));
     });
+}
+
+#[test]
+fn replicas_that_die_and_come_back_cost_nobody_anything() {
+    let (admitted, ends) = (Cell::new(0), Cell::new(0));
+    for_each_seed(20, |seed| {
+        let shown = run(seed, 3, [Manner::Mortal; 3], 1_000, false);
+        admitted.set(admitted.get() + shown.admitted);
+        ends.set(ends.get() + shown.ends);
+    });
+    assert!(ends.get() > 20 && admitted.get() > 20, "{} {}", ends.get(), admitted.get());
+}
+
+#[test]
+fn rejuvenation_costs_nobody_anything() {
+    let (admitted, ends) = (Cell::new(0), Cell::new(0));
+    for_each_seed(20, |seed| {
+        let shown = run(seed, 3, [Manner::Honest; 3], 1_000, true);
+        admitted.set(admitted.get() + shown.admitted);
+        ends.set(ends.get() + shown.ends);
+    });
+    assert!(ends.get() > 20 && admitted.get() > 20, "{} {}", ends.get(), admitted.get());
 }

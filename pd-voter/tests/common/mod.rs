@@ -126,13 +126,16 @@ pub type Heard = (Message, Vec<u8>);
 pub struct Gateway<'m> {
     memory: &'m Memory,
     number: usize,
-    generation: u64,
+    /// Which life it is in.
+    pub generation: u64,
     /// Whether the voter was to be notified.
     pub signalled: bool,
     pub replies: Option<Producer<'m>>,
     pub broadcast: Option<Consumer<'m>>,
     /// Whether it answers that its server accepts connections.
     pub connects: bool,
+    /// Whether it has answered a probe in this life.
+    pub answered: bool,
     /// The probe sessions there are.
     probes: Vec<SessionId>,
     /// What it has read before, while it looked for probes.
@@ -229,8 +232,9 @@ impl<'m> Gateway<'m> {
         self.probes.push(session);
         if message.to >> self.number & 1 == 0 {
         } else if self.connects {
-            self.try_say(Message::new(Kind::Data, session), CONNECTED);
-            self.try_say(Message::new(Kind::Fin, session).at(CONNECTED.len() as u64), &[]);
+            let fin = Message::new(Kind::Fin, session).at(CONNECTED.len() as u64);
+            self.answered |= self.try_say(Message::new(Kind::Data, session), CONNECTED)
+                && self.try_say(fin, &[]);
         } else {
             let refused = Message::new(Kind::Reset, session).arg(Reason::Refused as u8);
             self.try_say(refused, &[]);
@@ -268,6 +272,7 @@ impl<'m> World<'m> {
             replies: None,
             broadcast: None,
             connects: true,
+            answered: false,
             probes: Vec::new(),
             inbox: Vec::new(),
         };
@@ -289,6 +294,7 @@ impl<'m> World<'m> {
         gateway.generation += 1;
         (gateway.replies, gateway.broadcast) = (None, None);
         gateway.inbox.clear();
+        gateway.answered = false;
         self.memory.supervision[GENERATION + number].store(gateway.generation, Ordering::Release);
         self.signalled = true;
     }
