@@ -15,8 +15,8 @@ pub(crate) struct Framing {
     framer: Option<Box<dyn Framer>>,
     /// An end that was found, and not said yet for lack of room: position and flags.
     found: Option<(u64, u8)>,
-    /// Requests whose end was found and that have not been ordered yet.
-    unordered: u64,
+    /// Requests whose end was found and that have not been ordered yet. Below 0 if others found ends before us.
+    unordered: i64,
     /// The last one was found.
     last: bool,
 }
@@ -42,12 +42,12 @@ impl Framing {
 
     /// A request of the session has been ordered.
     pub(crate) fn ordered(&mut self) {
-        self.unordered = self.unordered.saturating_sub(1);
+        self.unordered -= 1;
     }
 
     /// Whether each request whose end was found has been ordered.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unordered == 0 && self.found.is_none()
+        self.unordered <= 0 && self.found.is_none()
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn pump(session: &mut Session, replies: &mut Replies<'_>) -> Result<(
         }
         let Some(framer) = &mut framing.framer else { return Ok(()) };
         let piece = session.upload.first();
-        if piece.is_empty() || framing.unordered >= FRAMED_REQUESTS {
+        if piece.is_empty() || framing.unordered >= FRAMED_REQUESTS as i64 {
             return Ok(());
         }
         let (len, flags) = match framer.push(piece) {

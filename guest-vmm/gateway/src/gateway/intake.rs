@@ -34,10 +34,9 @@ impl<U: Upstream> Gateway<'_, U> {
             Kind::Admit if for_us => self.admit(record),
             Kind::Ordered if for_us => self.order(record),
             Kind::Admit | Kind::Ordered => Ok(()),
-            Kind::Reset => {
-                self.silence(message.session);
-                self.end_conversation(message.session)
-            }
+            // Who knows the session only by what was ordered is told by `Evict`, where it stands in that.
+            Kind::Reset if self.silence(message.session) => self.end_conversation(message.session),
+            Kind::Reset => Ok(()),
             Kind::Evict if usize::from(message.arg) != self.replica => Ok(()),
             // Who loses its voice still executes what is ordered. Who has none learns that the session is over.
             Kind::Evict if self.silence(message.session) => Ok(()),
