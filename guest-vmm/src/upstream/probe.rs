@@ -3,6 +3,7 @@
 use super::Frames;
 use super::tcp::{Seat, Tcp};
 use gateway::upstream::Upstream;
+use resh_channel::config::Transport;
 
 /// How long a server may take to accept a connection, in milliseconds.
 const ACCEPT_MS: u64 = 1_000;
@@ -12,7 +13,7 @@ const AGAIN_MS: u64 = 200;
 /// What is known of a guest's servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
-    /// Each of them has accepted a connection.
+    /// Each of them that is over TCP has accepted a connection.
     Yes,
     /// One has not yet.
     NotYet {
@@ -58,11 +59,12 @@ impl<F: Frames> Tcp<F> {
         let service = self.probe.service;
         match self.settings.ports.get(service) {
             None => return false,
-            Some(None) => {
+            // Over UDP only an answer would tell, to a request of the service.
+            Some(None | Some((Transport::Udp, _))) => {
                 self.probe.service += 1;
                 return true;
             }
-            Some(Some(_)) => {}
+            Some(Some((Transport::Tcp, _))) => {}
         }
         let Some((seat, since_ms)) = self.probe.connection else {
             if now_ms >= self.probe.try_at_ms {

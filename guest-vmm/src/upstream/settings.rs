@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
-use resh_channel::config::{Appliance, Name};
+use resh_channel::config::{Appliance, Name, Transport};
 
 /// What the TCP client of a guest is to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Settings {
     /// Our hardware address.
     pub our_mac: [u8; 6],
     /// By service number: where the guest's server listens. `None` if this replica has no part in it.
-    pub ports: Vec<Option<u16>>,
+    pub ports: Vec<Option<(Transport, u16)>>,
     /// Sessions that have a connection at once, at most.
     pub sessions: usize,
     /// Random: ports and initial sequence numbers come from it.
@@ -80,12 +80,18 @@ impl Settings {
             if *guest.get_or_insert(address) != address {
                 return Err(AddressError::Differs { service: service.name.clone() });
             }
-            ports.push(Some(of_replica.address.port()));
+            ports.push(Some((service.transport, of_replica.address.port())));
         }
         let guest = guest.ok_or(AddressError::None)?;
         // Locally administered; the middle spells RESH.
         let mac = |end: u8| [0x02, 0x52, 0x45, 0x53, 0x48, end | (replica as u8 & 0xf)];
         Ok(Self { guest, guest_mac: mac(0x10), our_mac: mac(0x00), ports, sessions, seed })
+    }
+
+    /// The guest's port over `transport` of a service.
+    pub(super) fn port(&self, service: usize, transport: Transport) -> Option<u16> {
+        let (over, port) = self.ports.get(service).copied().flatten()?;
+        (over == transport).then_some(port)
     }
 
     /// Our address: the other one of the /31.

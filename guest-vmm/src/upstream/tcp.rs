@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use gateway::SLOTS;
 use gateway::queue::Queue;
 use gateway::upstream::{Event, Received, Sent};
+use resh_channel::config::Transport;
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 
 use super::ports::Ports;
 use super::probe::Probe;
+use super::udp::Udp;
 use super::wire::{Arrived, Wire};
 use super::{Frames, Settings};
 
@@ -76,9 +78,10 @@ impl Place {
     }
 }
 
-/// All connections to a guest.
+/// All connections to a guest, and what stands for one over UDP.
 pub struct Tcp<F> {
     pub(super) wire: Wire<F>,
+    udp: Udp,
     interface: Interface,
     /// For segments to ports that no seat has.
     nobody: SocketSet<'static>,
@@ -135,10 +138,13 @@ impl<F: Frames> Tcp<F> {
                 rests_until_ms,
             }
         };
+        let any_udp = settings.ports.iter().flatten().any(|(over, _)| *over == Transport::Udp);
+        let udp_sessions = if any_udp { settings.sessions } else { 0 };
         let count = (settings.sessions + SPARE).min(usize::from(NONE));
         let queue = || Queue::new(count);
         Self {
             wire,
+            udp: Udp::new(udp_sessions, settings.seed),
             interface,
             nobody: SocketSet::new(Vec::new()),
             seats: (0..count).map(|_| place()).collect(),
@@ -163,12 +169,13 @@ impl<F: Frames> Tcp<F> {
 
     /// Connections that stand, are being made, or rest.
     pub fn connections(&self) -> usize {
-        self.seats.len() - self.free.len()
+        self.seats.len() - self.free.len() + self.udp.len()
     }
 
     /// The guest starts anew: it knows nothing of any connection.
     pub fn guest_restarted(&mut self) {
         self.probe = Probe::default();
+        self.udp.guest_restarted();
         for seat in 0..self.seats.len() {
             match self.seats[seat].usage {
                 Use::Free => {}
@@ -191,7 +198,7 @@ impl<F: Frames> Tcp<F> {
     fn connect(&mut self, service: usize, usage: Use) -> Option<Seat> {
         let remote = IpEndpoint::new(
             self.settings.guest.into(),
-            self.settings.ports.get(service).copied().flatten()?,
+            self.settings.port(service, Transport::Tcp)?,
         );
         if self.free.is_empty() {
             let oldest = self.resting.first()?;
@@ -280,7 +287,18 @@ impl<F: Frames> Tcp<F> {
                 self.more = false;
                 break;
             };
-            let Arrived::Segment { port } = arrived else { continue };
+            let port = match arrived {
+                Arrived::Segment { port } => port,
+                Arrived::Datagram { port, server } => {
+                    self.udp.arrived(port, server, self.wire.datagram());
+                    continue;
+                }
+                Arrived::Unreachable { port, server } => {
+                    self.udp.unreachable(port, server);
+                    continue;
+                }
+                Arrived::Other => continue,
+            };
             let seat = self.ports.seat(port);
             let sockets = match seat {
                 Some(seat) => &mut self.seats[usize::from(seat)].sockets,

@@ -8,13 +8,20 @@ use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, M
 use smoltcp::phy::{RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol,
-    Ipv4Packet, TcpPacket,
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
+    Icmpv4DstUnreachable, Icmpv4Message, Icmpv4Packet, IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket,
+    UDP_HEADER_LEN, UdpPacket, UdpRepr,
 };
 
 use super::{FRAME_BYTES_MAX, Frames, Settings};
 
 const HEADER_BYTES: usize = EthernetFrame::<&[u8]>::header_len();
+/// Bytes of an IPv4 header without options.
+const IPV4_BYTES: usize = 20;
+/// Longest datagram, in bytes.
+pub const DATAGRAM_ROOM_BYTES: usize = FRAME_BYTES_MAX - HEADER_BYTES - IPV4_BYTES - UDP_HEADER_LEN;
+/// Routers that a datagram may pass: the guest is next to us.
+const HOP_LIMIT: u8 = 64;
 
 /// What a frame of the guest was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,20 @@ pub(super) enum Arrived {
     Segment {
         /// Our port.
         port: u16,
+    },
+    /// A datagram from the guest's port `server` to ours, which [`Wire::datagram`] shows.
+    Datagram {
+        /// Our port.
+        port: u16,
+        /// The guest's.
+        server: u16,
+    },
+    /// Nobody listens at the guest's port `server`, to which a datagram of ours went.
+    Unreachable {
+        /// Our port.
+        port: u16,
+        /// The guest's.
+        server: u16,
     },
     /// Something else. It was seen to, or is nothing to us.
     Other,
@@ -33,7 +54,9 @@ pub(super) struct Wire<F> {
     guest: Ipv4Addr,
     ours: Ipv4Addr,
     received: Box<[u8]>,
-    /// Bytes in `received` that smoltcp has not taken yet.
+    /// Bytes of the frame in `received`.
+    len: usize,
+    /// Those that smoltcp has not taken yet.
     waiting: usize,
     output: Output<F>,
 }
@@ -53,6 +76,7 @@ impl<F: Frames> Wire<F> {
             guest: settings.guest,
             ours: settings.ours(),
             received: buffer(),
+            len: 0,
             waiting: 0,
             output: Output {
                 frames,
@@ -75,8 +99,47 @@ impl<F: Frames> Wire<F> {
     pub(super) fn take(&mut self) -> Option<Arrived> {
         let len = self.output.frames.receive(&mut self.received)?.min(self.received.len());
         let arrived = self.look(len).unwrap_or(Arrived::Other);
-        self.waiting = if arrived == Arrived::Other { 0 } else { len };
+        self.waiting = if matches!(arrived, Arrived::Segment { .. }) { len } else { 0 };
+        self.len = len;
         Some(arrived)
+    }
+
+    /// What the datagram taken last says.
+    pub(super) fn datagram(&self) -> &[u8] {
+        let payload = || {
+            let frame = EthernetFrame::new_checked(&self.received[..self.len]).ok()?;
+            let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
+            Some(UdpPacket::new_checked(ip.payload()).ok()?.payload())
+        };
+        payload().unwrap_or_default()
+    }
+
+    /// Sends a datagram from our `port` to the guest's port `server`, whose `len` bytes `fill` writes; at most
+    /// [`DATAGRAM_ROOM_BYTES`].
+    pub(super) fn send_datagram(
+        &mut self,
+        port: u16,
+        server: u16,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) {
+        let checksum = checksums();
+        let (source, destination) = (self.ours, self.guest);
+        let ip = Ipv4Repr {
+            src_addr: source,
+            dst_addr: destination,
+            next_header: IpProtocol::Udp,
+            payload_len: UDP_HEADER_LEN + len,
+            hop_limit: HOP_LIMIT,
+        };
+        let udp = UdpRepr { src_port: port, dst_port: server };
+        let (source, destination) = (source.into(), destination.into());
+        self.output.send(EthernetProtocol::Ipv4, IPV4_BYTES + ip.payload_len, |packet| {
+            ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &checksum);
+            let mut packet = UdpPacket::new_unchecked(&mut packet[IPV4_BYTES..]);
+            // No sum, which over IPv4 is allowed (RFC 768).
+            udp.emit(&mut packet, &source, &destination, len, fill, &checksum);
+        });
     }
 
     fn look(&mut self, len: usize) -> Option<Arrived> {
@@ -86,11 +149,21 @@ impl<F: Frames> Wire<F> {
                 let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
                 let ours = ip.src_addr() == self.guest && ip.dst_addr() == self.ours;
                 let whole = !ip.more_frags() && ip.frag_offset() == 0;
-                if !ours || !whole || ip.next_header() != IpProtocol::Tcp {
+                if !ours || !whole {
                     return None;
                 }
-                let port = TcpPacket::new_checked(ip.payload()).ok()?.dst_port();
-                Some(Arrived::Segment { port })
+                match ip.next_header() {
+                    IpProtocol::Tcp => {
+                        let port = TcpPacket::new_checked(ip.payload()).ok()?.dst_port();
+                        Some(Arrived::Segment { port })
+                    }
+                    IpProtocol::Udp => {
+                        let udp = UdpPacket::new_checked(ip.payload()).ok()?;
+                        Some(Arrived::Datagram { port: udp.dst_port(), server: udp.src_port() })
+                    }
+                    IpProtocol::Icmp => unreachable(ip.payload()),
+                    _ => None,
+                }
             }
             EthernetProtocol::Arp => {
                 let question =
@@ -127,6 +200,30 @@ impl<F: Frames> Wire<F> {
             answer.emit(&mut ArpPacket::new_unchecked(payload));
         });
     }
+}
+
+/// What a message says that nobody listens where a datagram of ours went (RFC 792).
+fn unreachable(message: &[u8]) -> Option<Arrived> {
+    let message = Icmpv4Packet::new_checked(message).ok()?;
+    let port_unreachable = u8::from(Icmpv4DstUnreachable::PortUnreachable);
+    if message.msg_type() != Icmpv4Message::DstUnreachable || message.msg_code() != port_unreachable
+    {
+        return None;
+    }
+    // The header of our packet, and the first eight bytes of what it held.
+    let packet = message.data();
+    let header_bytes = usize::from(packet.first()? & 0xf) * 4;
+    let is_udp = *packet.get(9)? == u8::from(IpProtocol::Udp);
+    let ports = packet.get(header_bytes..header_bytes + 4)?;
+    let [port, server] = [[ports[0], ports[1]], [ports[2], ports[3]]].map(u16::from_be_bytes);
+    is_udp.then_some(Arrived::Unreachable { port, server })
+}
+
+/// Nothing can be damaged on the way. A Linux guest checks the IP header's sum all the same.
+fn checksums() -> ChecksumCapabilities {
+    let mut checksum = ChecksumCapabilities::ignored();
+    checksum.ipv4 = Checksum::Tx;
+    checksum
 }
 
 impl<F: Frames> Output<F> {
@@ -170,13 +267,10 @@ impl<F: Frames> Device for Wire<F> {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        // Nothing can be damaged on the way. A Linux guest checks the IP header's sum all the same.
-        let mut checksum = ChecksumCapabilities::ignored();
-        checksum.ipv4 = Checksum::Tx;
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = FRAME_BYTES_MAX - HEADER_BYTES;
-        capabilities.checksum = checksum;
+        capabilities.checksum = checksums();
         capabilities
     }
 }

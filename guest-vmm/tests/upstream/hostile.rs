@@ -22,6 +22,12 @@ enum Step {
         payload: Vec<u8>,
         options: Vec<u8>,
     },
+    /// A datagram to one of our ports, or what says that it found nobody.
+    Datagram {
+        of: usize,
+        unreachable: bool,
+        payload: Vec<u8>,
+    },
     /// The same with a bit of it changed.
     Changed {
         of: usize,
@@ -86,9 +92,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => bytes(1_600).prop_map(Step::Noise),
         20 => segment,
+        6 => (any::<usize>(), any::<bool>(), bytes(1_600)).prop_map(
+            |(of, unreachable, payload)| Step::Datagram { of, unreachable, payload },
+        ),
         3 => (any::<usize>(), any::<usize>()).prop_map(|(of, bit)| Step::Changed { of, bit }),
         1 => bytes(40).prop_map(Step::Arp),
-        8 => (session(), 0..5usize).prop_map(|(session, service)| Step::Open { session, service }),
+        8 => (session(), 0..6usize).prop_map(|(session, service)| Step::Open { session, service }),
         2 => (session(), any::<bool>()).prop_map(|(session, abort)| Step::Close { session, abort }),
         4 => (session(), 1..40_000usize).prop_map(|(session, len)| Step::Send { session, len }),
         4 => (1..40_000usize).prop_map(|limit| Step::Receive { limit }),
@@ -137,16 +146,36 @@ fn answer(
     frame
 }
 
+/// What says something of `ours`, a frame with a datagram: an answer, or that it found nobody.
+fn about(ours: &[u8], unreachable: bool, payload: &[u8]) -> Vec<u8> {
+    let mut frame = answer(&[ours, &[0; 20]].concat(), 0, 0, 0, 0, &[], &[]);
+    frame.truncate(38);
+    if unreachable {
+        frame.truncate(34);
+        frame[23] = 1;
+        frame.extend([3, 3, 0, 0, 0, 0, 0, 0]);
+        frame.extend(&ours[14..]);
+    } else {
+        let len = (8 + payload.len()) as u16;
+        frame.extend(len.to_be_bytes());
+        frame.extend([0, 0]);
+    }
+    frame.extend(payload);
+    let total = (frame.len() - 14) as u16;
+    frame[16..18].copy_from_slice(&total.to_be_bytes());
+    frame
+}
+
 fn run(seed: u64, steps: Vec<Step>) -> (usize, usize) {
     let mut world = World::new(seed, Weather::default());
     world.guest = None;
     let shared: Vec<AtomicU64> = (0..5_000).map(|_| AtomicU64::new(0)).collect();
     let (mut opened, mut received) = (0, 0);
     for step in steps {
-        let ours = |of: usize, world: &World| {
+        let ours = |protocol: u8, of: usize, world: &World| {
             let cable = world.cable.borrow();
-            let segments: Vec<_> =
-                cable.sent.iter().filter(|frame| frame[12..14] == [8, 0]).collect();
+            let is = |frame: &&Vec<u8>| frame[12..14] == [8, 0] && frame[23] == protocol;
+            let segments: Vec<_> = cable.sent.iter().filter(is).collect();
             (!segments.is_empty())
                 .then(|| segments[segments.len() - 1 - of % segments.len()].clone())
         };
@@ -159,11 +188,14 @@ fn run(seed: u64, steps: Vec<Step>) -> (usize, usize) {
             }
             Step::Segment { of, flags, sequence, ahead, window, payload, options } => {
                 let sequence = sequence.unwrap_or(if flags & 2 == 0 { 78 } else { 77 });
-                send = ours(of, &world)
+                send = ours(6, of, &world)
                     .map(|ours| answer(&ours, flags, sequence, ahead, window, &options, &payload));
             }
+            Step::Datagram { of, unreachable, payload } => {
+                send = ours(17, of, &world).map(|ours| about(&ours, unreachable, &payload));
+            }
             Step::Changed { of, bit } => {
-                send = ours(of, &world).map(|ours| {
+                send = ours(6, of, &world).map(|ours| {
                     let mut frame = answer(&ours, 0x12, 77, 0, 9_000, &[], &[]);
                     let bits = frame.len() * 8;
                     frame[bit % bits / 8] ^= 1 << (bit % 8);

@@ -1,6 +1,7 @@
 //! The TCP client of a guest, against a guest.
 
 mod cable;
+mod datagrams;
 mod guest;
 mod hostile;
 mod world;
@@ -148,7 +149,7 @@ fn tells_who_refuses_and_who_is_not_there() {
     // At once again.
     assert_eq!(world.tcp.open(0, 2), Ok(Opening::Pending));
     assert_eq!(world.tcp.open(0, 2), Err(Refused), "it has one already");
-    for (session, service) in [(1, 3), (1, 4), (SLOTS, 0)] {
+    for (session, service) in [(1, 3), (1, 6), (SLOTS, 0)] {
         assert_eq!(world.tcp.open(session, service), Err(Refused));
     }
     world.drain();

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use gateway::upstream::{Event, Upstream};
 use guest_vmm::upstream::{Settings, Tcp};
+use resh_channel::config::Transport;
 
 use crate::cable::{Cable, End, Weather};
 use crate::guest::Guest;
@@ -12,6 +13,9 @@ use crate::guest::Guest;
 /// Where the guest's servers listen: service 0, 1. Nobody listens for service 2, and the replica has no
 /// part in service 3.
 pub(crate) const PORTS: [Option<u16>; 4] = [Some(80), Some(6379), Some(81), None];
+/// Services over UDP: at the first port the guest's server listens, at the second nobody.
+pub(crate) const UDP: [usize; 2] = [4, 5];
+pub(crate) const UDP_PORTS: [u16; 2] = [53, 54];
 pub(crate) const SESSIONS: usize = 16;
 
 pub(crate) fn settings(seed: u64) -> Settings {
@@ -19,7 +23,11 @@ pub(crate) fn settings(seed: u64) -> Settings {
         guest: [10, 77, 0, 2].into(),
         guest_mac: [2, 0x52, 0x45, 0x53, 0x48, 0x10],
         our_mac: [2, 0x52, 0x45, 0x53, 0x48, 0],
-        ports: PORTS.to_vec(),
+        ports: PORTS
+            .iter()
+            .map(|port| port.map(|port| (Transport::Tcp, port)))
+            .chain(UDP_PORTS.map(|port| Some((Transport::Udp, port))))
+            .collect(),
         sessions: SESSIONS,
         seed,
     }

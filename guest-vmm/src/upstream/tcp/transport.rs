@@ -1,7 +1,8 @@
 //! The connections as the gateway's transport.
 
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
-use resh_channel::memory::{Bytes, Words, copy_in};
+use resh_channel::config::Transport;
+use resh_channel::memory::{Bytes, WORD_BYTES, Words, copy_in};
 
 use super::{NONE, Seat, Tcp, Use};
 use crate::upstream::Frames;
@@ -16,6 +17,9 @@ impl<F: Frames> Upstream for Tcp<F> {
         if self.of_session.get(session) != Some(&NONE) {
             return Err(Refused);
         }
+        if let Some(port) = self.settings.port(service, Transport::Udp) {
+            return self.udp.open(session, port);
+        }
         let seat = self.connect(service, Use::Connecting(session as u16)).ok_or(Refused)?;
         self.of_session[session] = seat;
         Ok(Opening::Pending)
@@ -27,14 +31,24 @@ impl<F: Frames> Upstream for Tcp<F> {
                 return Some(event);
             }
         }
-        None
+        self.udp.next_event()
     }
 
     fn send(&mut self, session: usize, bytes: Bytes<'_>) -> Sent {
+        if self.udp.has(session) {
+            return self.udp.send(session, &mut self.wire, bytes.len(), |room| {
+                bytes.copy_to(room);
+            });
+        }
         self.transmit(session, |sent, room| bytes.skip(sent).copy_to(room))
     }
 
     fn send_private(&mut self, session: usize, bytes: &[u8]) -> Sent {
+        if self.udp.has(session) {
+            return self.udp.send(session, &mut self.wire, bytes.len(), |room| {
+                room.copy_from_slice(bytes);
+            });
+        }
         self.transmit(session, |sent, room| {
             let rest = &bytes[sent..];
             let len = rest.len().min(room.len());
@@ -44,10 +58,21 @@ impl<F: Frames> Upstream for Tcp<F> {
     }
 
     fn recv(&mut self, session: usize, into: &Words, limit_bytes: usize) -> Received {
+        if self.udp.has(session) {
+            let limit = limit_bytes.min(into.len() * WORD_BYTES);
+            return self.udp.receive(session, limit, |bytes| {
+                copy_in(into, bytes);
+            });
+        }
         self.receive(session, |bytes| copy_in(into, &bytes[..bytes.len().min(limit_bytes)]))
     }
 
     fn recv_private(&mut self, session: usize, into: &mut [u8]) -> Received {
+        if self.udp.has(session) {
+            return self.udp.receive(session, into.len(), |bytes| {
+                into[..bytes.len()].copy_from_slice(bytes);
+            });
+        }
         self.receive(session, |bytes| {
             let len = bytes.len().min(into.len());
             into[..len].copy_from_slice(&bytes[..len]);
@@ -63,6 +88,7 @@ impl<F: Frames> Upstream for Tcp<F> {
     }
 
     fn close(&mut self, session: usize, abort: bool) {
+        self.udp.close(session);
         let Some(entry) = self.of_session.get_mut(session) else { return };
         let seat = core::mem::replace(entry, NONE);
         let Some(place) = self.seats.get(usize::from(seat)) else { return };
@@ -97,7 +123,7 @@ impl<F: Frames> Upstream for Tcp<F> {
             }
             self.dirty.remove(seat);
         }
-        if self.more || !self.woken.is_empty() {
+        if self.more || !self.woken.is_empty() || self.udp.is_woken() {
             return Some(now_ms);
         }
         let rested_ms =
