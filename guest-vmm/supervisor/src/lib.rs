@@ -12,6 +12,8 @@ extern crate std;
 
 pub mod domain;
 mod lives;
+mod operator;
 mod rejuvenation;
 
-pub use lives::{ASIDE_MS, Actions, Lives, STALE_MS, State};
+pub use lives::{ASIDE_MS, Actions, Lives, Purpose, STALE_MS, State};
+pub use operator::Refusal;

@@ -12,10 +12,14 @@
 //!
 //! A life's end is announced at once, by the generation of the next one, so that the voter drops the old life; the
 //! next one begins when the wait is over. No replica is asked about anything.
+//!
+//! From any of these the operator takes one out (`Excluded`; first it steps aside if others count on it), and starts its
+//! next life when he includes it again: [`crate::operator`].
 
-use resh_channel::config::{REPLICAS_MAX, Recovery};
+use heapless::Vec;
+use resh_channel::config::{REPLICAS_MAX, Recovery, SERVICES_MAX};
 use resh_channel::stats::{ReplicaState, VoterStats};
-use resh_channel::supervision;
+use resh_channel::supervision::{self, Doing};
 
 use crate::rejuvenation::Rejuvenation;
 
@@ -34,10 +38,12 @@ pub enum State {
     Unused,
     /// It runs.
     Running,
-    /// It runs, and is to leave all sessions so that it can be rejuvenated.
+    /// It runs, and is to leave all sessions so that nobody notices its end.
     SteppingAside {
         /// When that has taken too long.
         until_ms: u64,
+        /// What comes then.
+        purpose: Purpose,
     },
     /// It is stopped. Its next life is announced already.
     BackingOff {
@@ -46,6 +52,17 @@ pub enum State {
         /// When that begins.
         until_ms: u64,
     },
+    /// It is stopped, until the operator includes it again.
+    Excluded,
+}
+
+/// Why a replica steps aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To begin anew.
+    Rejuvenation,
+    /// To stay out.
+    Exclusion,
 }
 
 /// What is to be done, in the order of the fields. The sets of replicas are bit masks.
@@ -61,7 +78,7 @@ pub struct Actions {
 }
 
 impl Actions {
-    fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
             stop: self.stop | other.stop,
             announce: self.announce || other.announce,
@@ -72,21 +89,25 @@ impl Actions {
 
 /// One replica's domain.
 #[derive(Clone, Copy, Debug)]
-struct Life {
-    state: State,
+pub(crate) struct Life {
+    pub(crate) state: State,
     /// Which life it is in, or will be: counted from 1. 0 if it is unused.
-    generation: u64,
+    pub(crate) generation: u64,
     /// Since when it votes, as far as is known.
-    voting_since_ms: Option<u64>,
+    pub(crate) voting_since_ms: Option<u64>,
+    /// Whether it is in sessions, as far as is known.
+    pub(crate) takes_part: bool,
     /// The wait after its next failure.
-    wait_ms: u64,
+    pub(crate) wait_ms: u64,
 }
 
 /// The lives of all replicas' domains.
 #[derive(Debug)]
 pub struct Lives {
-    lives: [Life; REPLICAS_MAX],
-    first_wait_ms: u64,
+    pub(crate) lives: [Life; REPLICAS_MAX],
+    /// The number of replicas of each service.
+    pub(crate) services: Vec<usize, SERVICES_MAX>,
+    pub(crate) first_wait_ms: u64,
     longest_wait_ms: u64,
     rejuvenation: Rejuvenation,
 }
@@ -99,7 +120,9 @@ impl Lives {
         recovery: &Recovery,
         now_ms: u64,
     ) -> Self {
-        let rejuvenation = Rejuvenation::new(services, recovery.rejuvenate_s, now_ms);
+        let services: Vec<usize, SERVICES_MAX> = services.into_iter().take(SERVICES_MAX).collect();
+        let rejuvenation =
+            Rejuvenation::new(services.iter().copied(), recovery.rejuvenate_s, now_ms);
         let wait_ms = u64::from(recovery.back_off_ms);
         let life = |replica| {
             let used = replica < rejuvenation.replicas();
@@ -107,11 +130,13 @@ impl Lives {
                 state: if used { State::Running } else { State::Unused },
                 generation: u64::from(used),
                 voting_since_ms: None,
+                takes_part: false,
                 wait_ms,
             }
         };
         Self {
             lives: core::array::from_fn(life),
+            services,
             first_wait_ms: wait_ms,
             longest_wait_ms: u64::from(recovery.back_off_max_ms).max(wait_ms),
             rejuvenation,
@@ -140,10 +165,17 @@ impl Lives {
         let mut words = [0; supervision::WORDS];
         for (replica, life) in self.lives.iter().enumerate() {
             words[supervision::GENERATION + replica] = life.generation;
-            words[supervision::DIRECTIVE + replica] = match life.state {
-                State::SteppingAside { .. } => supervision::ASIDE,
-                _ => supervision::TAKE_PART,
+            let (directive, doing, wait_ms) = match life.state {
+                State::Unused | State::Running => (supervision::TAKE_PART, Doing::Runs, 0),
+                State::SteppingAside { .. } => (supervision::ASIDE, Doing::StepsAside, 0),
+                State::BackingOff { since_ms, until_ms } => {
+                    (supervision::TAKE_PART, Doing::BacksOff, until_ms.saturating_sub(since_ms))
+                }
+                State::Excluded => (supervision::ASIDE, Doing::Excluded, 0),
             };
+            words[supervision::DIRECTIVE + replica] = directive;
+            words[supervision::DOING + replica] = doing as u64;
+            words[supervision::WAIT_MS + replica] = wait_ms;
         }
         words
     }
@@ -153,7 +185,7 @@ impl Lives {
         match self.state(replica) {
             State::Running | State::SteppingAside { .. } => self.end(replica, now_ms),
             // Stopped already; it is no harm to make sure.
-            State::Unused | State::BackingOff { .. } => {
+            State::Unused | State::BackingOff { .. } | State::Excluded => {
                 let stop = if replica < REPLICAS_MAX { 1 << replica } else { 0 };
                 Actions { stop, ..Actions::default() }
             }
@@ -167,12 +199,20 @@ impl Lives {
             let Some(life) = self.lives.get_mut(replica) else { break };
             // What it says may be about an earlier life.
             let is_this_life = u64::from(seen.generation) == life.generation;
+            life.takes_part = is_this_life
+                && matches!(seen.state, ReplicaState::CatchingUp | ReplicaState::Voting);
             match (life.state, seen.state) {
-                (State::Unused | State::BackingOff { .. }, _) => {}
+                (State::Unused | State::BackingOff { .. } | State::Excluded, _) => {}
                 _ if !is_this_life => life.voting_since_ms = None,
                 (_, ReplicaState::Condemned) => actions = actions.and(self.end(replica, now_ms)),
-                (State::SteppingAside { .. }, ReplicaState::Aside) => {
-                    actions = actions.and(self.rejuvenate(replica, now_ms));
+                (State::SteppingAside { purpose, .. }, ReplicaState::Aside) => {
+                    actions = actions.and(match purpose {
+                        Purpose::Rejuvenation => {
+                            self.rejuvenation.done(replica, now_ms);
+                            self.renew(replica)
+                        }
+                        Purpose::Exclusion => self.take_out(replica),
+                    });
                 }
                 (_, ReplicaState::Voting) => {
                     life.voting_since_ms.get_or_insert(now_ms);
@@ -192,11 +232,11 @@ impl Lives {
                     life.state = State::Running;
                     if now_ms.saturating_sub(since_ms) > STALE_MS {
                         life.generation += 1;
-                        actions.announce = true;
                     }
+                    actions.announce = true;
                     actions.start |= 1 << replica;
                 }
-                State::SteppingAside { until_ms } if until_ms <= now_ms => {
+                State::SteppingAside { until_ms, .. } if until_ms <= now_ms => {
                     life.state = State::Running;
                     actions.announce = true;
                     self.rejuvenation.put_off(now_ms);
@@ -208,19 +248,25 @@ impl Lives {
             .iter()
             .all(|life| life.state == State::Running && life.voting_since_ms.is_some());
         if all_vote && let Some(replica) = self.rejuvenation.due(now_ms) {
-            self.lives[replica].state = State::SteppingAside { until_ms: now_ms + ASIDE_MS };
-            actions.announce = true;
+            actions = actions.and(self.step_aside(replica, Purpose::Rejuvenation, now_ms));
         }
         actions
+    }
+
+    /// A domain that runs is to leave all sessions.
+    pub(crate) fn step_aside(&mut self, replica: usize, purpose: Purpose, now_ms: u64) -> Actions {
+        let until_ms = now_ms.saturating_add(ASIDE_MS);
+        self.lives[replica].state = State::SteppingAside { until_ms, purpose };
+        Actions { announce: true, ..Actions::default() }
     }
 
     /// When [`Self::pass`] has something to do next.
     pub fn next_ms(&self) -> Option<u64> {
         let waits = self.lives.iter().filter_map(|life| match life.state {
-            State::BackingOff { until_ms, .. } | State::SteppingAside { until_ms } => {
+            State::BackingOff { until_ms, .. } | State::SteppingAside { until_ms, .. } => {
                 Some(until_ms)
             }
-            State::Unused | State::Running => None,
+            State::Unused | State::Running | State::Excluded => None,
         });
         waits.chain(self.rejuvenation.next_ms()).min()
     }
@@ -245,16 +291,26 @@ impl Lives {
         life.wait_ms = (life.wait_ms * 2).min(self.longest_wait_ms);
         life.generation += 1;
         life.voting_since_ms = None;
+        life.takes_part = false;
         Actions { stop: 1 << replica, announce: true, start: 0 }
     }
 
-    /// A domain that stands aside is ended, and begins its next life.
-    fn rejuvenate(&mut self, replica: usize, now_ms: u64) -> Actions {
+    /// A domain is ended, and begins its next life.
+    pub(crate) fn renew(&mut self, replica: usize) -> Actions {
         let life = &mut self.lives[replica];
         life.state = State::Running;
         life.generation += 1;
         life.voting_since_ms = None;
-        self.rejuvenation.done(replica, now_ms);
+        life.takes_part = false;
         Actions { stop: 1 << replica, announce: true, start: 1 << replica }
+    }
+
+    /// A domain that is in no session is ended, and stays out.
+    pub(crate) fn take_out(&mut self, replica: usize) -> Actions {
+        let life = &mut self.lives[replica];
+        life.state = State::Excluded;
+        life.voting_since_ms = None;
+        life.takes_part = false;
+        Actions { stop: 1 << replica, announce: true, start: 0 }
     }
 }

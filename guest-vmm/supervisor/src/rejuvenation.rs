@@ -17,7 +17,7 @@ pub(crate) struct Rejuvenation {
 }
 
 /// How many of so many replicas must agree.
-fn quorum(replicas: usize) -> usize {
+pub(crate) fn quorum(replicas: usize) -> usize {
     replicas / 2 + 1
 }
 
@@ -69,7 +69,8 @@ impl Rejuvenation {
 
     /// The one that was due could not be rejuvenated: it is tried again after the interval.
     pub(crate) fn put_off(&mut self, now_ms: u64) {
-        self.at_ms = Some(now_ms.saturating_add(self.interval_ms));
+        let ever = self.interval_ms > 0 && self.spare != 0;
+        self.at_ms = ever.then(|| now_ms.saturating_add(self.interval_ms));
     }
 }
 

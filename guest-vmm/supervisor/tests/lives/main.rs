@@ -6,8 +6,8 @@ use random::{Random, for_each_seed};
 use resh_channel::config::{REPLICAS_MAX, Recovery};
 use resh_channel::stats::ReplicaState::{self, Aside, CatchingUp, Condemned, Voting};
 use resh_channel::stats::{ReplicaStats, VoterStats};
-use resh_channel::supervision::{ASIDE, DIRECTIVE, GENERATION, TAKE_PART};
-use supervisor::{ASIDE_MS, Actions, Lives, STALE_MS, State};
+use resh_channel::supervision::{ASIDE, DIRECTIVE, DOING, Doing, GENERATION, TAKE_PART, WAIT_MS};
+use supervisor::{ASIDE_MS, Actions, Lives, Purpose, Refusal, STALE_MS, State};
 
 const RECOVERY: Recovery = Recovery {
     sessions: 3,
@@ -39,7 +39,7 @@ fn generations(lives: &Lives) -> [u64; REPLICAS_MAX] {
 const NOTHING: Actions = Actions { stop: 0, announce: false, start: 0 };
 
 fn start(replica: usize) -> Actions {
-    Actions { start: 1 << replica, ..NOTHING }
+    Actions { start: 1 << replica, announce: true, ..NOTHING }
 }
 
 fn stop(replica: usize) -> Actions {
@@ -119,7 +119,7 @@ fn a_life_that_begins_long_after_it_was_announced_is_announced_anew() {
     let _ = lives.died(2, 0);
     assert_eq!(lives.pass(STALE_MS), start(2), "not so late");
     let _ = lives.died(2, 5000);
-    assert_eq!(lives.pass(5001 + STALE_MS), Actions { announce: true, ..start(2) });
+    assert_eq!(lives.pass(5001 + STALE_MS), start(2));
     assert_eq!(generations(&lives), [1, 1, 4]);
 }
 
@@ -182,7 +182,7 @@ fn who_does_not_stand_aside_in_time_takes_part_again() {
     let _ = lives.observe(&seen, 1000);
     assert_eq!(lives.next_ms(), Some(1000 + ASIDE_MS));
     assert!(lives.pass(1000 + ASIDE_MS).announce);
-    assert_eq!(lives.words()[DIRECTIVE..], [TAKE_PART; 3]);
+    assert_eq!(lives.words()[DIRECTIVE..DIRECTIVE + 3], [TAKE_PART; 3]);
     assert_eq!(lives.next_ms(), Some(2000 + ASIDE_MS), "it is tried again");
 }
 
@@ -191,8 +191,88 @@ fn a_failure_of_another_calls_it_back() {
     let (mut lives, seen) = rejuvenating();
     let _ = lives.observe(&seen, 1000);
     assert_eq!(lives.died(2, 1001), stop(2));
-    assert_eq!(lives.words()[DIRECTIVE..], [TAKE_PART; 3]);
+    assert_eq!(lives.words()[DIRECTIVE..DIRECTIVE + 3], [TAKE_PART; 3]);
     assert_eq!(lives.state(0), State::Running);
+}
+
+/// Three replicas that all vote, in their first life.
+fn voting() -> (Lives, VoterStats) {
+    let mut lives = lives(3);
+    let seen = stats(&[(Voting, 1); 3]);
+    assert_eq!(lives.observe(&seen, 0), NOTHING);
+    (lives, seen)
+}
+
+#[test]
+fn the_operator_takes_one_out_and_lets_it_in_again() {
+    let (mut lives, mut seen) = voting();
+    assert_eq!(lives.include(1), Err(Refusal::NotExcluded));
+    assert_eq!(lives.exclude(3, 0), Err(Refusal::Unused));
+    assert_eq!(lives.exclude(1, 0), Ok(Actions { announce: true, ..NOTHING }));
+    assert_eq!(lives.words()[DOING + 1], Doing::StepsAside as u64);
+    assert_eq!(lives.exclude(1, 1), Err(Refusal::StepsAside { replica: 1 }));
+    assert_eq!(lives.exclude(0, 1), Err(Refusal::StepsAside { replica: 1 }));
+    seen.replicas[1].state = Aside;
+    assert_eq!(lives.observe(&seen, 2), stop(1));
+    assert_eq!(lives.state(1), State::Excluded);
+    assert_eq!(lives.words()[DOING + 1], Doing::Excluded as u64);
+    assert_eq!(lives.words()[DIRECTIVE + 1], ASIDE);
+    seen.replicas[1].state = Condemned;
+    assert_eq!(lives.observe(&seen, 99_999), NOTHING, "it is out, whatever is said of it");
+    assert_eq!(lives.exclude(1, 99_999), Err(Refusal::Excluded));
+    assert_eq!(lives.rejuvenate(1, 99_999), Err(Refusal::Excluded));
+    assert_eq!(lives.exclude(0, 99_999), Err(Refusal::Needed { service: 0 }));
+    assert_eq!(lives.include(1), Ok(Actions { stop: 2, announce: true, start: 2 }));
+    assert_eq!((lives.state(1), lives.generation(1)), (State::Running, 2));
+    assert_eq!(lives.words()[DIRECTIVE + 1], TAKE_PART);
+}
+
+#[test]
+fn who_is_in_no_session_is_taken_out_at_once() {
+    let (mut lives, mut seen) = voting();
+    let _ = lives.died(0, 10);
+    assert_eq!(lives.words()[DOING], Doing::BacksOff as u64);
+    assert_eq!(lives.words()[WAIT_MS], 100);
+    assert_eq!(lives.exclude(0, 20), Ok(stop(0)));
+    assert_eq!(lives.pass(1000), NOTHING, "no wait ends any more");
+    assert!(lives.include(0).is_ok());
+    assert_eq!(lives.generation(0), 3);
+    // Its domain runs, and the voter has not seen it yet.
+    assert_eq!(lives.observe(&seen, 1001), NOTHING);
+    assert_eq!(lives.exclude(0, 1002), Ok(stop(0)));
+    assert!(lives.include(0).is_ok());
+    seen.replicas[0] =
+        ReplicaStats { state: CatchingUp, generation: 5, ..seen.replicas[0].clone() };
+    assert_eq!(lives.observe(&seen, 1003), NOTHING);
+    assert!(lives.exclude(0, 1004).is_ok());
+    assert!(matches!(lives.state(0), State::SteppingAside { purpose: Purpose::Exclusion, .. }));
+}
+
+#[test]
+fn the_operator_rejuvenates_without_a_schedule() {
+    let (mut lives, mut seen) = voting();
+    assert_eq!(lives.rejuvenate(2, 0), Ok(Actions { announce: true, ..NOTHING }));
+    seen.replicas[2].state = Aside;
+    assert_eq!(lives.observe(&seen, 1), Actions { stop: 4, announce: true, start: 4 });
+    assert_eq!(lives.next_ms(), None, "and there is none afterwards");
+    seen.replicas[2].state = Voting;
+    seen.replicas[2].generation = 2;
+    assert_eq!(lives.observe(&seen, 2), NOTHING);
+    // Who waits need not wait any longer.
+    let _ = lives.died(2, 10);
+    assert_eq!(lives.rejuvenate(2, 11), Ok(Actions { stop: 4, announce: true, start: 4 }));
+    assert_eq!(lives.state(2), State::Running);
+}
+
+#[test]
+fn two_of_two_are_needed() {
+    let mut lives = Lives::begin([1, 2], &RECOVERY, 0);
+    let seen = stats(&[(Voting, 1), (Voting, 1)]);
+    let _ = lives.observe(&seen, 0);
+    assert_eq!(lives.exclude(0, 0), Err(Refusal::Needed { service: 0 }));
+    assert_eq!(lives.rejuvenate(1, 0), Err(Refusal::Needed { service: 1 }));
+    let _ = lives.died(0, 1);
+    assert!(lives.exclude(1, 2).is_ok(), "there is no quorum to lose");
 }
 
 /// What the voter would know of a domain.
@@ -212,6 +292,8 @@ struct World {
     ended_ms: [u64; REPLICAS_MAX],
     seen: [Seen; REPLICAS_MAX],
     now_ms: u64,
+    /// Whether an operator interferes.
+    operated: bool,
 }
 
 impl World {
@@ -237,6 +319,7 @@ impl World {
             services,
             recovery,
             now_ms: 0,
+            operated: false,
         };
         let first = world.lives.first();
         assert!(first.announce && first.start == 0);
@@ -256,11 +339,15 @@ impl World {
                 self.runs[replica] = false;
                 self.ended_ms[replica] = self.now_ms;
                 assert!(actions.announce, "an end is announced at once");
-                assert_eq!(self.lives.generation(replica), self.announced[replica] + 1);
+                // Who stands aside is in no session: its end is of no interest.
+                if self.lives.state(replica) != State::Excluded || self.seen[replica].state != Aside
+                {
+                    assert_eq!(self.lives.generation(replica), self.announced[replica] + 1);
+                }
             } else if self.lives.generation(replica) != self.announced[replica] {
                 assert!(!self.runs[replica], "a new life of a domain that was not stopped");
                 assert!(actions.announce && actions.start & mask != 0);
-                assert!(self.now_ms - self.ended_ms[replica] > STALE_MS);
+                assert!(self.operated || self.now_ms - self.ended_ms[replica] > STALE_MS);
                 assert_eq!(self.lives.generation(replica), self.announced[replica] + 1);
             }
         }
@@ -278,7 +365,7 @@ impl World {
                 assert!(!self.runs[replica], "started twice");
                 self.runs[replica] = true;
                 let waited_ms = self.now_ms - self.ended_ms[replica];
-                let rejuvenated = actions.stop & 1 << replica != 0;
+                let rejuvenated = self.operated || actions.stop & 1 << replica != 0;
                 assert!(rejuvenated || waited_ms >= u64::from(self.recovery.back_off_ms));
             }
         }
@@ -287,10 +374,14 @@ impl World {
 
     fn rules(&self) {
         let words = self.lives.words();
-        let aside: Vec<usize> =
-            (0..REPLICAS_MAX).filter(|replica| words[DIRECTIVE + replica] == ASIDE).collect();
+        let asked = |replica: &usize| words[DOING + replica] == Doing::StepsAside as u64;
+        let aside: Vec<usize> = (0..REPLICAS_MAX).filter(asked).collect();
         assert!(aside.len() <= 1, "one at a time");
         for replica in aside {
+            assert_eq!(words[DIRECTIVE + replica], ASIDE);
+            if self.operated {
+                break;
+            }
             for other in (0..REPLICAS_MAX).filter(|other| self.announced[*other] != 0) {
                 assert!(self.runs[other], "replica {replica} is to leave while {other} is out");
             }
@@ -300,7 +391,7 @@ impl World {
         }
         for replica in 0..REPLICAS_MAX {
             let runs = match self.lives.state(replica) {
-                State::Unused | State::BackingOff { .. } => false,
+                State::Unused | State::BackingOff { .. } | State::Excluded => false,
                 State::Running | State::SteppingAside { .. } => true,
             };
             assert_eq!(runs, self.runs[replica], "replica {replica}");
@@ -382,6 +473,69 @@ fn whatever_happens_the_rules_hold_and_all_run_in_the_end() {
 }
 
 #[test]
+fn an_operator_never_costs_a_quorum_and_what_he_includes_runs() {
+    for_each_seed(2_000, |seed| {
+        let mut random = Random::new(seed);
+        let mut world = World::new(&mut random);
+        world.operated = true;
+        for _ in 0..200 {
+            world.now_ms += random.below(300) as u64;
+            let replica = random.below(REPLICAS_MAX);
+            let votes = |world: &World, at: usize| {
+                world.seen[at].state == Voting && world.seen[at].generation == world.announced[at]
+            };
+            let granted = match random.below(8) {
+                0 => Ok(world.lives.died(replica, world.now_ms)),
+                1 => world.lives.include(replica),
+                which @ (2 | 3) => {
+                    world.observe();
+                    let wish = match which {
+                        2 => world.lives.exclude(replica, world.now_ms),
+                        _ => world.lives.rejuvenate(replica, world.now_ms),
+                    };
+                    for service in world.services.iter().filter(|service| replica < **service) {
+                        let others = (0..*service).filter(|at| *at != replica);
+                        let others = others.filter(|at| votes(&world, *at)).count();
+                        let costs = votes(&world, replica) && others == *service / 2;
+                        assert!(wish.is_err() || !costs, "{which} {replica}: no quorum left");
+                    }
+                    wish
+                }
+                4 | 5 => {
+                    world.observe();
+                    Ok(world.lives.pass(world.now_ms))
+                }
+                _ => {
+                    world.vote(replica);
+                    Ok(NOTHING)
+                }
+            };
+            match granted {
+                Ok(actions) => world.act(actions),
+                Err(_) => world.rules(),
+            }
+        }
+        world.now_ms += ASIDE_MS;
+        let actions = world.lives.pass(world.now_ms);
+        world.act(actions);
+        for replica in 0..REPLICAS_MAX {
+            if let Ok(actions) = world.lives.include(replica) {
+                world.act(actions);
+            }
+        }
+        for _ in 0..60 {
+            (0..REPLICAS_MAX).for_each(|replica| world.vote(replica));
+            world.now_ms += 100;
+            world.observe();
+        }
+        for replica in 0..REPLICAS_MAX {
+            let used = world.announced[replica] != 0;
+            assert_eq!(world.runs[replica], used, "replica {replica}: {:?}", world.lives);
+        }
+    });
+}
+
+#[test]
 fn all_are_rejuvenated_in_turn_while_nothing_fails() {
     for_each_seed(200, |seed| {
         let mut random = Random::new(seed);
@@ -395,6 +549,7 @@ fn all_are_rejuvenated_in_turn_while_nothing_fails() {
             ended_ms: [0; 3],
             seen: [Seen { state: ReplicaState::Absent, generation: 1 }; 3],
             now_ms: 0,
+            operated: false,
         };
         while world.now_ms < 12_000 {
             world.now_ms += random.below(50) as u64;
