@@ -108,7 +108,7 @@ fn send<U: Upstream>(
         canonicaliser.sent_to_server(len);
         session.tries = 0;
         session.again_at_ms = None;
-    } else if session.upload.is_empty() || session.again_at_ms.is_some_and(|at_ms| at_ms > now_ms) {
+    } else if session.again_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
         return;
     }
     if session.tries == TRIES {
@@ -171,6 +171,7 @@ fn reply(
 
 /// Datagrams as they are, both ways.
 pub(crate) struct Datagram {
+    asked: bool,
     request: Box<[u8]>,
     to_send: usize,
     reply: Box<[u8]>,
@@ -185,6 +186,7 @@ impl Datagram {
     pub(crate) fn new() -> Self {
         let room = || vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice();
         Self {
+            asked: false,
             request: room(),
             to_send: 0,
             reply: room(),
@@ -199,6 +201,7 @@ impl Canonicaliser for Datagram {
     fn client_data(&mut self, bytes: &[u8], _: Context) -> usize {
         self.to_send = bytes.len().min(self.request.len());
         self.request[..self.to_send].copy_from_slice(&bytes[..self.to_send]);
+        self.asked = true;
         bytes.len()
     }
 
@@ -221,7 +224,7 @@ impl Canonicaliser for Datagram {
     }
 
     fn connection(&self) -> ConnectionWish {
-        let wanted = !self.gone && !self.answered;
+        let wanted = self.asked && !self.gone && !self.answered;
         if wanted { ConnectionWish::Open } else { ConnectionWish::None }
     }
 
@@ -263,6 +266,6 @@ impl Canonicaliser for Datagram {
 
     fn reset(&mut self) {
         (self.to_send, self.to_say) = (0, 0..0);
-        (self.answered, self.gone) = (false, false);
+        (self.asked, self.answered, self.gone) = (false, false, false);
     }
 }

@@ -179,7 +179,7 @@ impl Session {
         };
         self.id = id;
         self.live = true;
-        self.voice = true;
+        self.voice = false;
         self.ordered = framer.is_some();
         self.held = false;
         self.muted = false;

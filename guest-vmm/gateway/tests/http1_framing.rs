@@ -121,6 +121,8 @@ fn executed(
     let mut dialect = Dialect::new(dialect);
     let mut bytes = Vec::new();
     for (request, flags) in requests {
+        // The connection was idle, and is lost.
+        http.server_reset();
         let last = Request(*flags).is(Request::LAST);
         let seen = run(&mut http, &[(request.clone(), CLOCK_S)], last, &mut dialect, rng.next());
         bytes.extend(seen.bytes);

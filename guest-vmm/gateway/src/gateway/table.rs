@@ -181,7 +181,9 @@ impl<U: Upstream> Gateway<'_, U> {
                 Task::Fin(id) => {
                     executor.pop();
                     let Some(slot) = self.converse(service, id) else { continue };
-                    if let Some(canonicaliser) = &mut self.sessions[slot].canonicaliser {
+                    let session = &mut self.sessions[slot];
+                    session.muted = false;
+                    if let Some(canonicaliser) = &mut session.canonicaliser {
                         canonicaliser.client_fin();
                     }
                     self.ready.push(slot);

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use gateway::Rings;
 use resh_channel::config::{Appliance, Http1, Limits, Network, OnMismatch, Protocol};
-use resh_channel::config::{Replica, Service};
+use resh_channel::config::{Order, Replica, Service, Transport};
 use resh_channel::message::SessionId;
 use voter::Voter;
 
@@ -40,6 +40,13 @@ pub(crate) fn standing(voter: &mut Voter<'_>, id: SessionId) {
     voter.run();
 }
 
+/// Number of a service with the protocol `http1`, in total order.
+pub(crate) const TOTAL: u8 = 3;
+/// Number of a service with the protocol `raw`, over UDP.
+pub(crate) const RAW_UDP: u8 = 4;
+/// Number of a service with the protocol `dns`, over UDP.
+pub(crate) const DNS_UDP: u8 = 5;
+
 /// Shared memory.
 pub(crate) struct Memory {
     regions: [Vec<AtomicU64>; 4],
@@ -62,7 +69,7 @@ fn zeroed(bytes: usize) -> Vec<AtomicU64> {
     (0..bytes / 8).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// A configuration with the three services above.
+/// A configuration with the services above.
 pub(crate) fn appliance() -> Appliance {
     let service = |name: &str, port: u16, protocol, replicas: u16| Service {
         name: name.try_into().unwrap(),
@@ -80,6 +87,7 @@ pub(crate) fn appliance() -> Appliance {
             })
             .collect(),
     };
+    let udp = |service| Service { transport: Transport::Udp, ..service };
     Appliance {
         name: "test".try_into().unwrap(),
         metrics: None,
@@ -92,6 +100,12 @@ pub(crate) fn appliance() -> Appliance {
             service("raw", 1000, Protocol::Raw, 3),
             service("http", 2000, Protocol::Http1(Http1::default()), 3),
             service("elsewhere", 3000, Protocol::Raw, 1),
+            Service {
+                order: Order::Total,
+                ..service("total", 4000, Protocol::Http1(Http1::default()), 3)
+            },
+            udp(service("raw-udp", 5000, Protocol::Raw, 3)),
+            udp(service("dns-udp", 6000, Protocol::Dns, 3)),
         ]
         .into_iter()
         .collect(),
@@ -129,4 +143,9 @@ impl Random {
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next() as u8).collect()
     }
+}
+
+/// Cases of a long test: `RESH_FUZZ_CASES`, or `default`.
+pub(crate) fn cases(default: u64) -> u64 {
+    std::env::var("RESH_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }

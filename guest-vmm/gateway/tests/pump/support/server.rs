@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::{DNS_UDP, RAW_UDP};
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
 use resh_channel::memory::{Bytes, Words, copy_in};
 
@@ -28,6 +29,12 @@ pub(crate) struct Connection {
     pub(crate) arrived: VecDeque<u8>,
     /// The end that arrives after it.
     pub(crate) end: Option<Ends>,
+    /// Datagrams that the server has received, if it is over UDP.
+    pub(crate) got_datagrams: Vec<Vec<u8>>,
+    /// Those that have arrived of its answers and were not read.
+    pub(crate) datagrams: VecDeque<Vec<u8>>,
+    /// It is over UDP.
+    pub(crate) udp: bool,
     /// It takes nothing more.
     pub(crate) deaf: bool,
     /// How it was closed, if it was: `true` for an abort.
@@ -91,6 +98,15 @@ impl Servers {
         }
     }
 
+    /// A datagram arrives.
+    pub(crate) fn arrive_datagram(&mut self, session: usize, bytes: &[u8]) {
+        let Some(connection) = self.of(session) else { return };
+        connection.datagrams.push_back(bytes.to_vec());
+        if std::mem::take(&mut connection.wants_read) {
+            self.event(Event::Ready { session, readable: true, writable: false });
+        }
+    }
+
     /// The server takes `bytes` more.
     pub(crate) fn make_room(&mut self, session: usize, bytes: usize) {
         let Some(connection) = self.of(session) else { return };
@@ -112,6 +128,10 @@ impl Servers {
         if connection.deaf {
             return Sent::Gone;
         }
+        if connection.udp {
+            connection.got_datagrams.push(bytes.to_vec());
+            return Sent::Some(bytes.len());
+        }
         let n = bytes.len().min(connection.room).min(most);
         if n == 0 {
             connection.wants_write = true;
@@ -126,6 +146,10 @@ impl Servers {
         let most = self.most;
         let connection = self.of(session).expect("a session without connection receives");
         assert!(connection.open && limit > 0, "receives when it cannot");
+        if let Some(datagram) = connection.datagrams.pop_front() {
+            assert!(limit >= datagram.len(), "a datagram is cut");
+            return Ok(datagram);
+        }
         let n = connection.arrived.len().min(limit).min(most);
         match connection.end {
             _ if n > 0 => Ok(connection.arrived.drain(..n).collect()),
@@ -140,14 +164,15 @@ impl Servers {
 }
 
 impl Upstream for Servers {
-    fn open(&mut self, session: usize, _: usize) -> Result<Opening, Refused> {
+    fn open(&mut self, session: usize, service: usize) -> Result<Opening, Refused> {
         assert!(!self.of_session.contains_key(&session), "a session connects twice");
         if self.at_once == Some(false) {
             return Err(Refused);
         }
-        let open = self.at_once == Some(true);
+        let udp = [RAW_UDP, DNS_UDP].contains(&(service as u8));
+        let open = udp || self.at_once == Some(true);
         self.of_session.insert(session, self.all.len());
-        self.all.push(Connection { session, open, ..Connection::default() });
+        self.all.push(Connection { session, open, udp, ..Connection::default() });
         Ok(if open { Opening::Open } else { Opening::Pending })
     }
 

@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use gateway::{Gateway, Rings};
 use resh_channel::joining;
-use resh_channel::message::{AdmitHead, Kind, Message, Nonce, SessionId};
+use resh_channel::message::{AdmitHead, Kind, Message, Nonce, OrderedHead, SessionId};
 use resh_channel::ring::{Consumer, Producer, note};
 use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
 
 use zerocopy::IntoBytes;
 
 use super::server::Servers;
-use super::{GENERATION, MEMORY, REPLICA, appliance};
+use super::{GENERATION, MEMORY, REPLICA, TOTAL, appliance};
 
 /// The nonce of all sessions.
 pub(crate) const NONCE: Nonce = *b"sixteen letters.";
@@ -29,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) replied: Vec<u8>,
     pub(crate) fin: bool,
     pub(crate) reset: Option<u8>,
+    /// Ends of requests: positions and flags.
+    pub(crate) framed: Vec<(u64, u8)>,
     /// Where it was at rest: positions in the request and the reply stream.
     pub(crate) rests: Vec<(u64, u64)>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Voter<'m> {
     replies: Option<Consumer<'m>>,
     rings: Rings<'m>,
     pub(crate) sessions: HashMap<u16, Known>,
+    /// Requests executed: number, session, service.
+    pub(crate) answered: Vec<(u64, SessionId, u8)>,
     pub(crate) now_ms: u64,
     pub(crate) clock_s: u32,
     /// The gateway was signalled.
@@ -95,6 +99,7 @@ impl<'m> Voter<'m> {
             replies: None,
             rings,
             sessions: HashMap::new(),
+            answered: Vec::new(),
             now_ms: 0,
             clock_s: 1_000_000_000,
             signalled: true,
@@ -172,6 +177,18 @@ impl<'m> Voter<'m> {
         self.begin(Message::new(Kind::Probe, id).arg(service), &[])
     }
 
+    /// Orders a request of service [`TOTAL`].
+    pub(crate) fn order(&mut self, id: SessionId, number: u64, flags: u8, bytes: &[u8]) -> bool {
+        let head = OrderedHead {
+            nonce: NONCE,
+            clock_ms: (u64::from(self.clock_s) * 1000).into(),
+            service: TOTAL,
+            spare: [0; 7],
+        };
+        let message = Message::new(Kind::Ordered, id).arg(flags).at(number).to(1 << REPLICA);
+        self.say(&message, &[head.as_bytes(), bytes].concat())
+    }
+
     /// Lets the gateway's replica take part from these positions of the request and the reply stream on.
     pub(crate) fn admit(
         &mut self,
@@ -207,6 +224,7 @@ impl<'m> Voter<'m> {
                 replied: Vec::new(),
                 fin: false,
                 reset: None,
+                framed: Vec::new(),
                 rests: Vec::new(),
             };
             self.sessions.insert(id.index, known);
@@ -258,6 +276,11 @@ impl<'m> Voter<'m> {
                 replies.advance(&record);
                 continue;
             }
+            if kind == Kind::Answered {
+                self.answered.push((offset, id, arg));
+                replies.advance(&record);
+                continue;
+            }
             let known = self.sessions.get_mut(&id.index).expect("a session that was opened");
             let mut bytes = vec![0; record.payload.len()];
             record.payload.copy_to(&mut bytes);
@@ -282,6 +305,11 @@ impl<'m> Voter<'m> {
                 Kind::Taken => {
                     assert!(offset > known.taken && offset <= known.sent, "impossible `Taken`");
                     known.taken = offset;
+                }
+                Kind::Framed => {
+                    let last = known.framed.last().map_or(0, |(end, _)| *end);
+                    assert!(offset > last && offset <= known.sent, "impossible `Framed`");
+                    known.framed.push((offset, arg));
                 }
                 Kind::Rest => {
                     let last = known.rests.last().map_or(0, |(request, _)| *request);
