@@ -31,6 +31,7 @@ mod protocols;
 pub mod queue;
 mod raw;
 mod replies;
+pub mod resp;
 mod session;
 pub mod upstream;
 

@@ -3,13 +3,14 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use resh_channel::config::{Order, Protocol, Service, Transport};
+use resh_channel::config::{Order, Protocol, Service, State, Transport};
 
 use crate::canonicaliser::{Canonicaliser, Framer};
 use crate::datagram::Datagram;
 use crate::dns::Dns;
 use crate::http1::{self, Http1, SharedTokens, Tokens};
 use crate::memory::Memory;
+use crate::resp::{Resp, RespFramer, SharedExporter};
 
 /// Kinds of protocol with a canonicaliser.
 const KINDS: usize = 5;
@@ -32,12 +33,14 @@ fn canonicaliser<'s>(
     services: impl Iterator<Item = &'s Service>,
     replica: usize,
     memory: Memory,
+    exporter: Option<&SharedExporter>,
 ) -> Option<Box<dyn Canonicaliser>> {
     Some(match service.protocol {
         Protocol::Raw => Box::new(Datagram::new()),
         Protocol::Http1(_) => Box::new(Http1::for_any(services, replica, memory)),
         Protocol::Dns => Box::new(Dns::for_any(services)),
-        Protocol::Resp | Protocol::Pgwire => return None,
+        Protocol::Resp => Box::new(Resp::new(memory, exporter.cloned())),
+        Protocol::Pgwire => return None,
     })
 }
 
@@ -53,7 +56,8 @@ fn framer(protocol: Protocol) -> Option<Box<dyn Framer>> {
     match protocol {
         Protocol::Raw | Protocol::Dns => None,
         Protocol::Http1(_) => Some(Box::new(http1::Framer::new())),
-        Protocol::Resp | Protocol::Pgwire => None,
+        Protocol::Resp => Some(Box::new(RespFramer::new())),
+        Protocol::Pgwire => None,
     }
 }
 
@@ -95,12 +99,15 @@ impl Protocols {
     pub(crate) fn new(services: &[Service], replica: usize, memory: Memory) -> Self {
         let mut spares: [Spares; KINDS] = Default::default();
         let served = || services.iter().filter(|service| replica < service.replicas.len());
+        let is_exported = |service: &Service| service.state == State::Export;
+        let exporter = served().any(is_exported).then(SharedExporter::new);
         for service in served() {
             let Some(kind) = kind(service) else { continue };
             let alike = || served().filter(|other| self::kind(other) == Some(kind));
             let spares = &mut spares[kind];
             if spares.canonicalisers.is_empty() {
-                let make = |_| canonicaliser(service, alike(), replica, memory);
+                let make =
+                    |_| canonicaliser(service, alike(), replica, memory, exporter.as_ref());
                 spares.canonicalisers = (0..memory.sessions).map_while(make).collect();
             }
             if spares.framers.is_empty() && service.order == Order::Total {
