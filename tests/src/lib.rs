@@ -6,6 +6,7 @@
 
 pub mod appliance;
 pub mod board;
+pub mod dns_servers;
 pub mod harness;
 pub mod http_check;
 pub mod machine;

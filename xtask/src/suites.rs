@@ -44,6 +44,8 @@ const FUZZ: &[(&str, &str, u64)] = &[
     ("pd-voter", "world", 200),
     ("gateway", "http1_properties", 20_000),
     ("gateway", "http1_servers", 3_000),
+    ("gateway", "dns_properties", 100_000),
+    ("gateway", "dns_servers", 20_000),
     ("guest-vmm", "virtio_oracle", 1_000_000),
     ("guest-vmm", "virtio_hostile_driver", 20_000),
 ];

@@ -95,6 +95,9 @@ impl Query {
             _ if class != CLASS_IN => rcode::REFUSED,
             rtype::AXFR | rtype::IXFR => rcode::REFUSED,
             0 | rtype::OPT | 128..=255 => rcode::NOTIMP,
+            // Servers do not agree on how these stand beside aliases and delegations.
+            rtype::SIG | rtype::KEY | rtype::NXT => rcode::NOTIMP,
+            rtype::RRSIG | rtype::NSEC | rtype::NSEC3 => rcode::NOTIMP,
             _ => rcode::NOERROR,
         })
     }

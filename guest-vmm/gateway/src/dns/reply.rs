@@ -6,8 +6,8 @@ use super::name::Name;
 use super::query::{Query, Question, UDP_BYTES};
 use super::wire::{Writer, flag, rcode, rtype, u32_at};
 
-/// Most aliases (`CNAME`) that are followed from one name to the next. Resolvers stop sooner.
-const ALIASES_MAX: usize = 16;
+/// Most aliases (`CNAME`) that are followed from one name to the next. Servers stop after 11 and more.
+const ALIASES_MAX: usize = 8;
 /// Most owners of `NSEC`, and of `NSEC3`. A proof needs three.
 const PROOFS_MAX: usize = 8;
 /// Most servers of a delegation for which addresses are given.
@@ -44,6 +44,10 @@ pub(super) fn canonical(
     if !matches!(message.rcode, rcode::NOERROR | rcode::NXDOMAIN) {
         return empty(0, message.rcode, out);
     }
+    // A circle: some servers notice, and fail.
+    if question.rtype != rtype::CNAME && !ends(message, question.name) {
+        return empty(0, rcode::SERVFAIL, out);
+    }
     let room = query.reply_bytes_max(tcp);
     let mut reply = Reply {
         query,
@@ -62,6 +66,19 @@ pub(super) fn canonical(
         return cut_off(out);
     }
     writer.len()
+}
+
+/// What `name` is an alias of.
+fn alias(message: &Message<'_>, name: &Name) -> Option<Name> {
+    let records = message.records(Section::Answer);
+    let aliases = records.filter(|record| record.is(name, rtype::CNAME));
+    aliases.filter_map(|record| record.rdata.name()).min()
+}
+
+/// Whether the aliases from `name` on lead somewhere, in no more than [`ALIASES_MAX`] steps.
+fn ends(message: &Message<'_>, name: Name) -> bool {
+    let mut names = core::iter::successors(Some(name), |name| alias(message, name));
+    names.nth(ALIASES_MAX + 1).is_none()
 }
 
 /// How long a set of records lives.
@@ -129,14 +146,17 @@ impl Reply<'_, '_> {
             let made = self.below(Section::Answer, rtype::DNAME, &name);
             let made = made.and_then(|owner| self.put_set(&owner, rtype::DNAME, Ttl::Own));
             found = self.put_set(&name, question.rtype, Ttl::Own).is_some();
-            let Some(target) = self.alias(&name).filter(|_| !found) else { break };
+            let Some(target) = alias(self.message, &name).filter(|_| !found) else { break };
             let ttl = made.map_or(Ttl::Own, Ttl::Seconds);
             self.put_set(&name, rtype::CNAME, ttl);
             name = target;
         }
         self.section = Section::Authority;
         if let Some(owner) = self.longest_owner(rtype::SOA, &name).filter(|_| !found) {
-            self.put_set(&owner, rtype::SOA, Ttl::Negative);
+            // For that somebody looks for the zone's beginning is not to be remembered, some servers say.
+            let asked = question.rtype == rtype::SOA;
+            let ttl = if asked { Ttl::Seconds(0) } else { Ttl::Negative };
+            self.put_set(&owner, rtype::SOA, ttl);
         }
         self.prove();
     }
@@ -213,13 +233,6 @@ impl Reply<'_, '_> {
             record.rdata.write(&mut self.writer);
         }
         self.counts[self.section as usize] += len;
-    }
-
-    /// What `name` is an alias of.
-    fn alias(&self, name: &Name) -> Option<Name> {
-        let records = self.message.records(Section::Answer);
-        let aliases = records.filter(|record| record.is(name, rtype::CNAME));
-        aliases.filter_map(|record| record.rdata.name()).min()
     }
 
     /// The longest name that `name` is below, and has a record of the type.

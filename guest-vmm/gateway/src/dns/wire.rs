@@ -40,7 +40,10 @@ pub(super) mod rtype {
     pub(in crate::dns) const NS: u16 = 2;
     pub(in crate::dns) const CNAME: u16 = 5;
     pub(in crate::dns) const SOA: u16 = 6;
+    pub(in crate::dns) const SIG: u16 = 24;
+    pub(in crate::dns) const KEY: u16 = 25;
     pub(in crate::dns) const AAAA: u16 = 28;
+    pub(in crate::dns) const NXT: u16 = 30;
     pub(in crate::dns) const DNAME: u16 = 39;
     pub(in crate::dns) const OPT: u16 = 41;
     pub(in crate::dns) const DS: u16 = 43;
