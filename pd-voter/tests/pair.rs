@@ -70,7 +70,7 @@ fn case(seed: u64) {
     let mut random = Random::new(seed);
     let mismatch = ALL[seed as usize % ALL.len()];
     let stops = random.pick(&[OnMismatch::StopSession, OnMismatch::StopService]);
-    let replicas = if seed as usize / ALL.len() % 3 == 0 { 3 } else { 2 };
+    let replicas = if (seed as usize / ALL.len()).is_multiple_of(3) { 3 } else { 2 };
     let memory = Memory::new();
     let mut window = window(2);
     let mut world = World::new(&memory, &mut window, &appliance(replicas, stops));

@@ -180,9 +180,9 @@ impl Sim<'_> {
         }
         let plan = plan(client.id, self.seed);
         // In an exchange, the next request only after the reply.
-        let answered = plan
-            .request
-            .is_none_or(|len| client.sent % len != 0 || client.taken == plan.due(client.sent));
+        let answered = plan.request.is_none_or(|len| {
+            !client.sent.is_multiple_of(len) || client.taken == plan.due(client.sent)
+        });
         let most = plan.request.map_or(u64::MAX, |len| len - client.sent % len);
         let room = (client.credit - client.sent).min(client.request - client.sent).min(most);
         let room = if answered { room } else { 0 };
@@ -381,7 +381,7 @@ impl Sim<'_> {
             return;
         }
         let room = serving.credit.min(serving.len).saturating_sub(serving.sent) as usize;
-        let rests = serving.plan.request.is_some_and(|len| serving.consumed % len == 0)
+        let rests = serving.plan.request.is_some_and(|len| serving.consumed.is_multiple_of(len))
             && serving.sent == serving.plan.due(serving.consumed);
         if rests && serving.consumed > serving.rested && !self.random.once_in(4) {
             let rest = Message::new(Kind::Rest, serving.id).at(serving.consumed);
