@@ -1,7 +1,8 @@
 //! What the tests of every stack share: memory, a voter to talk to, and the suite itself.
-#![allow(dead_code, unreachable_pub)] // Each test program uses its part.
+#![allow(dead_code, unreachable_pub, unused_imports, unused_macros)] // Each test program uses its part.
 
 pub mod suite;
+pub mod udp;
 pub mod voter;
 
 use resh_channel::memory::{AtomicU64, Words};
