@@ -102,7 +102,7 @@ impl Fifo {
 pub(crate) struct ClockedFifo {
     bytes: Fifo,
     /// Pieces: length in bytes and clock.
-    pieces: VecDeque<(usize, u32)>,
+    pieces: VecDeque<(u32, u32)>,
     most_pieces: usize,
 }
 
@@ -138,7 +138,7 @@ impl ClockedFifo {
     pub(crate) fn front(&self) -> Option<(&[u8], u32)> {
         let (len, clock_s) = *self.pieces.front()?;
         let bytes = self.bytes.front();
-        Some((&bytes[..len.min(bytes.len())], clock_s))
+        Some((&bytes[..(len as usize).min(bytes.len())], clock_s))
     }
 
     /// The first of what waits, whatever its clock. Empty only if nothing waits.
@@ -153,8 +153,8 @@ impl ClockedFifo {
         while left > 0
             && let Some((len, _)) = self.pieces.front_mut()
         {
-            let part = left.min(*len);
-            *len -= part;
+            let part = left.min(*len as usize);
+            *len -= part as u32;
             left -= part;
             if *len == 0 {
                 self.pieces.pop_front();
@@ -165,8 +165,8 @@ impl ClockedFifo {
     fn note(&mut self, len: usize, clock_s: u32) {
         let full = self.pieces.len() == self.most_pieces;
         match self.pieces.back_mut() {
-            Some(last) if full || last.1 == clock_s => last.0 += len,
-            _ => self.pieces.push_back((len, clock_s)),
+            Some(last) if full || last.1 == clock_s => last.0 += len as u32,
+            _ => self.pieces.push_back((len as u32, clock_s)),
         }
     }
 

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use resh_channel::config::{Appliance, Order};
+use resh_channel::config::{Appliance, Order, Transport};
 use resh_channel::joining;
 use resh_channel::memory::{Ordering, Words};
 use resh_channel::message::{DATAGRAM_BYTES_MAX, Kind, MAX_PAYLOAD_BYTES, Message, SessionId};
@@ -105,7 +105,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         };
         let executor = |service| Some(service).filter(total).map(Executor::new);
         let executors = (0..appliance.services.len()).map(executor).collect();
-        let scratch_bytes = memory.buffer_bytes.max(MAX_PAYLOAD_BYTES).max(DATAGRAM_BYTES_MAX);
+        let udp = appliance.services.iter().any(|service| service.transport == Transport::Udp);
+        let datagram_bytes = if udp { DATAGRAM_BYTES_MAX } else { 0 };
+        let scratch_bytes = memory.buffer_bytes.max(MAX_PAYLOAD_BYTES).max(datagram_bytes);
         if rings.reply_cursor.len() < CURSOR_WORDS + joining::NOTES {
             return Err(Broken::Regions);
         }

@@ -220,11 +220,13 @@ mod tests {
         assert_eq!(star.verdict(Some(6), None), Verdict::Proceed);
         assert_eq!(Conditions { matches: NOT_OURS, ..none }.verdict(None, None), Verdict::Failed);
     }
+
     #[test]
     fn tags_of_ours_match_and_others_do_not() {
-        let tag = Some(Tag { length: 0x1f, modified_s: 0x6a00 });
+        let tag = Tag { length: 0x1f, modified_s: 0x6a00 };
         let mut text = Buffer::new(64);
-        tag.unwrap().put(&mut text);
+        tag.put(&mut text);
+        let tag = Some(tag);
         assert_eq!(text.data(), b"W/\"1f-6a00\"");
         let parse = |lines: &'static [&str]| Tags::parse(lines.iter().map(|line| line.as_bytes()));
         for (lines, matches) in [

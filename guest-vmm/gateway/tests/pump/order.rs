@@ -93,8 +93,6 @@ struct Client {
     voiced: bool,
     /// What the client is to be told while that is so.
     told: Vec<String>,
-    /// What it was told so far, if all is well, since the voice was given.
-    heard_before: usize,
     fin: bool,
     over: bool,
 }
