@@ -220,6 +220,31 @@ fn who_is_needed_for_a_quorum_is_condemned_when_it_is_not() {
     );
 }
 
+#[test]
+fn of_two_that_are_guilty_at_once_one_stays_until_the_other_is_back() {
+    let memory = Memory::new();
+    let mut window = window(8);
+    let mut world = World::new(&memory, &mut window, &appliance(3, OnMismatch::StopSession));
+    world.start(3);
+    for n in 0..6 {
+        world.open_from(id(n, 0), &client(n as u8));
+    }
+    world.run();
+    for n in 0..6 {
+        let liar = if n < 3 { 2 } else { 1 };
+        for gateway in 0..3 {
+            let reply = if gateway == liar { b"a lie" } else { b"reply" };
+            world.gateways[gateway].data(id(n, 0), 0, reply);
+        }
+    }
+    world.run();
+    let states = |world: &World<'_>| [1, 2].map(|at| world.state(at));
+    assert_eq!(states(&world), [ReplicaState::Condemned, ReplicaState::Voting]);
+    world.restart(1);
+    world.let_in(&[1]);
+    assert_eq!(states(&world), [ReplicaState::Voting, ReplicaState::Condemned]);
+}
+
 /// A service with a probe, whose answers come from the test.
 fn probed() -> Appliance {
     let mut appliance = appliance(3, OnMismatch::StopSession);

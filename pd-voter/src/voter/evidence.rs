@@ -49,9 +49,9 @@ impl Voter<'_> {
     }
 
     /// A replica has become ready, so that others may be needed less.
-    pub(super) fn weigh_suspects(&mut self) {
+    pub(super) fn weigh_all(&mut self) {
         for replica in 0..self.replicas.len() {
-            if self.replicas[replica].life.state() == State::Suspect {
+            if self.replicas[replica].life.state().votes() {
                 self.weigh(replica);
             }
         }

@@ -51,7 +51,7 @@ impl Voter<'_> {
                     self.stats.replicas[replica].recovered += 1;
                     self.stats.replicas[replica].recovery_ms = outage_ms;
                 }
-                self.weigh_suspects();
+                self.weigh_all();
             }
             Duty::Forget => self.absolve(replica),
             Duty::Leave => self.leave(replica, reason),
