@@ -90,6 +90,9 @@ impl Request {
     pub const READ_ONLY: u8 = 1;
     /// It changes the state of its connection, on which later requests of the session depend.
     pub const STICKY: u8 = 2;
+    /// As `STICKY`, but only until the next request of the session that has not this flag, which makes an end of
+    /// it: a transaction that is being put together.
+    pub const TRANSIENT: u8 = 32;
     /// Nothing after it can be understood: the session takes no more requests.
     pub const LAST: u8 = 4;
     /// From the voter: not a client's request, but the order to write out the state of the service as

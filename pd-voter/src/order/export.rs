@@ -1,8 +1,8 @@
 //! An export: what a quorum of the replicas wrote out as the state of the service becomes the start of a new log.
 //!
 //! The new half is written in this order: the requests of the dump, on a session of its own, and the end of that
-//! session; the `STICKY` requests, from before the export, of the sessions that lived then; all entries since then. Then
-//! the halves change places. Whatever goes wrong, the old half stays.
+//! session; the `STICKY` requests, and the `TRANSIENT` ones that count, from before the export, of the sessions that lived
+//! then; all entries since then. Then the halves change places. Whatever goes wrong, the old half stays.
 
 use resh_channel::message::{ORDERED_BYTES_MAX, OrderedHead, Request, SessionId};
 use zerocopy::IntoBytes;
@@ -19,8 +19,17 @@ pub enum Fault {
     TooLong,
 }
 
-/// Which sessions live, by index: the generation of the one that does.
-pub type Living = [Option<u16>];
+/// A session that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lives {
+    /// Which use of its index it is.
+    pub generation: u16,
+    /// From which request on its `TRANSIENT` ones count. `None`: none does.
+    pub transient: Option<u64>,
+}
+
+/// Which sessions live, by index.
+pub type Living = [Option<Lives>];
 
 #[derive(Clone, Copy)]
 enum Phase {
@@ -138,9 +147,13 @@ impl Run {
             bytes += payload.len() + 64;
             self.phase = if sticky { Phase::Sticky(next) } else { Phase::Tail(next) };
             let lives = living.get(usize::from(entry.session.index)).copied().flatten();
-            let wanted = entry.what == What::Request
-                && Request(entry.flags).is(Request::STICKY)
-                && lives == Some(entry.session.generation);
+            let flags = Request(entry.flags);
+            let counts = |lives: Lives| {
+                let transient = lives.transient.is_some_and(|first| entry.number >= first);
+                lives.generation == entry.session.generation
+                    && (flags.is(Request::STICKY) || flags.is(Request::TRANSIENT) && transient)
+            };
+            let wanted = entry.what == What::Request && lives.is_some_and(counts);
             let number = if sticky { self.number } else { entry.number };
             if (!sticky || wanted) && log.carry(cursor, Entry { number, ..entry }) != Some(true) {
                 return Err(Fault::TooLong);
@@ -188,12 +201,15 @@ mod tests {
         for piece in [1, 2, 3, 5, 100] {
             let mut memory = std::vec![0; 4096];
             let mut log = Log::new(&mut memory, true);
+            log.append(entry(1, Request::TRANSIENT, 0), &payload(b"done with"));
             log.append(entry(1, Request::STICKY, 1), &payload(b"one sticks"));
             log.append(entry(2, Request::STICKY, 2), &payload(b"two is dead"));
             log.append(entry(1, 0, 3), &payload(b"in the dump"));
+            log.append(entry(1, Request::TRANSIENT, 3), &payload(b"put together"));
             let export = SessionId { index: 9, generation: 5 };
             let mut run = Run::new(&mut log, export, 4, OrderedHead::new_zeroed());
-            let living = [None, Some(1), Some(2)];
+            let lives = |generation| Some(Lives { generation, transient: Some(3) });
+            let living = [None, lives(1), lives(2)];
             for bytes in dump(&[b"a", b"bcd"]).chunks(piece) {
                 run.push(&mut log, bytes).unwrap();
             }
@@ -206,12 +222,13 @@ mod tests {
                 (9, 4, b"bcd"),
                 (9, 4, b""),
                 (1, 4, b"one sticks"),
+                (1, 4, b"put together"),
                 (1, 5, b"tail"),
             ];
             let expected: Vec<_> =
                 expected.iter().map(|(index, n, bytes)| (*index, *n, bytes.to_vec())).collect();
             assert_eq!(content(&log), expected);
-            assert_eq!(log.base().entry, 4);
+            assert_eq!(log.base().entry, 5);
         }
     }
 

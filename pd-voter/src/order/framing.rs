@@ -10,7 +10,7 @@ use resh_channel::order::FRAMED_REQUESTS;
 use resh_channel::stats::Condemnation;
 
 const ROOM: usize = FRAMED_REQUESTS as usize;
-const FLAGS: u8 = Request::READ_ONLY | Request::STICKY | Request::LAST;
+const FLAGS: u8 = Request::READ_ONLY | Request::STICKY | Request::TRANSIENT | Request::LAST;
 
 /// One request: its length in bytes, and its flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

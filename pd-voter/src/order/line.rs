@@ -28,6 +28,8 @@ pub struct Line {
     pub logged: bool,
     /// It had requests on which later ones depend.
     pub sticky: bool,
+    /// The first of its last requests that are all `TRANSIENT`.
+    pub transient: Option<u64>,
     /// It is over.
     pub ended: bool,
 }
@@ -46,6 +48,7 @@ impl Line {
             last: false,
             logged: false,
             sticky: false,
+            transient: None,
             ended: false,
         }
     }

@@ -315,6 +315,9 @@ impl<'m> Orders<'m> {
         line.number = order.order(line.id, flags, payload, stamp.now_ms);
         line.logged |= order.logs(flags);
         line.sticky |= Request(flags).is(Request::STICKY);
+        let number = line.number;
+        let is_transient = Request(flags).is(Request::TRANSIENT);
+        line.transient = is_transient.then(|| line.transient.unwrap_or(number));
         line.last |= Request(flags).is(Request::LAST);
         let message = ordered(line.id, flags, order.live(), line.number, stamp.clock_ms);
         Some((Outgoing { message, payload, liars }, index))
@@ -337,7 +340,7 @@ impl<'m> Orders<'m> {
             .iter()
             .filter_map(|share| lines.get(usize::from(*share)))
             .filter(|line| usize::from(line.service) == service && !line.ended)
-            .map(|line| line.id);
+            .map(|line| (line.id, line.transient));
         let number = order.begin_export(id, head, payload, living, stamp.now_ms);
         let line = self.lines.get_mut(usize::from(share))?;
         line.number = number;
@@ -351,7 +354,8 @@ impl<'m> Orders<'m> {
     pub fn is_lost(&self, index: usize) -> bool {
         self.line(index).is_some_and(|line| {
             let order = self.service(usize::from(line.service));
-            line.sticky && !line.ended && order.is_some_and(Order::has_lost_log)
+            let has_state = line.sticky || line.transient.is_some();
+            has_state && !line.ended && order.is_some_and(Order::has_lost_log)
         })
     }
 

@@ -8,7 +8,7 @@ use resh_channel::message::{ORDERED_BYTES_MAX, OrderedHead, Request, SessionId};
 use resh_channel::order::{BEHIND_REQUESTS, FEED_REQUESTS, QUEUE_BYTES};
 use resh_channel::stats::{Condemnation, LogState};
 
-use super::export::{Fault, Living, Run};
+use super::export::{Fault, Lives, Living, Run};
 use super::feed::{Pace, Stage};
 use super::limits::{BEHIND_MIN_MS, EXPORT_RETRY_MS, EXPORT_SILENCE_MS, FEED_SHARE, LONG_ENTRIES};
 use super::log::{Cursor, Entry, Log, What};
@@ -472,14 +472,14 @@ impl<'m> Order<'m> {
         self.state == State::Export && !self.log.is_whole()
     }
 
-    /// Orders an export on `session`, with `payload`, which is `head`. `living` are the sessions of the service. Returns
-    /// its number.
+    /// Orders an export on `session`, with `payload`, which is `head`. `living` are the sessions of the service, and from
+    /// which request on their `TRANSIENT` ones count. Returns its number.
     pub fn begin_export(
         &mut self,
         session: SessionId,
         head: OrderedHead,
         payload: &[u8],
-        living: impl Iterator<Item = SessionId>,
+        living: impl Iterator<Item = (SessionId, Option<u64>)>,
         now_ms: u64,
     ) -> u64 {
         self.restarted = !self.log.is_whole();
@@ -487,9 +487,9 @@ impl<'m> Order<'m> {
             self.log.restart();
         }
         self.living.fill(None);
-        for id in living {
+        for (id, transient) in living {
             if let Some(lives) = self.living.get_mut(usize::from(id.index)) {
-                *lives = Some(id.generation);
+                *lives = Some(Lives { generation: id.generation, transient });
             }
         }
         let number = self.order(session, Request::EXPORT, payload, now_ms);

@@ -27,6 +27,8 @@ pub(super) enum Refusal {
     Transaction,
     /// It leaves the order of its result to the server.
     Unordered,
+    /// What it began would not be in a dump.
+    Exported,
 }
 
 impl Refusal {
@@ -41,6 +43,7 @@ impl Refusal {
             Self::Group => "consumer groups are not supported",
             Self::Transaction => "not in a transaction",
             Self::Unordered => "its result has no order",
+            Self::Exported => "not with state = \"export\"",
         }
     }
 }

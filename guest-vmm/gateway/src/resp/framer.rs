@@ -36,12 +36,12 @@ impl RespFramer {
                 0
             }
             // An error in a transaction is remembered, too.
-            _ if self.transaction => Request::STICKY,
+            _ if self.transaction => Request::TRANSIENT,
             Some(Action::Multi) => {
                 self.transaction = true;
-                Request::STICKY
+                Request::TRANSIENT
             }
-            Some(Action::Select | Action::Watch) => Request::STICKY,
+            Some(Action::Select) => Request::STICKY,
             Some(_) if command.is_some_and(|command| !command.reads) => 0,
             _ => Request::READ_ONLY,
         }
@@ -82,6 +82,7 @@ mod tests {
     fn flags() {
         const R: u8 = Request::READ_ONLY;
         const S: u8 = Request::STICKY;
+        const T: u8 = Request::TRANSIENT;
         let stream: &[(&[u8], u8)] = &[
             (b"GET a\r\n", R),
             (b"SET a b\r\n", 0),
@@ -90,11 +91,11 @@ mod tests {
             (b"\r\n", R),
             (b"SPOP a\r\n", R),
             (b"SELECT 3\r\n", S),
-            (b"WATCH a\r\n", S),
-            (b"MULTI\r\n", S),
-            (b"GET a\r\n", S),
-            (b"SET a\r\n", S),
-            (b"EXEC now\r\n", S),
+            (b"WATCH a\r\n", 0),
+            (b"MULTI\r\n", T),
+            (b"GET a\r\n", T),
+            (b"SET a\r\n", T),
+            (b"EXEC now\r\n", T),
             (b"EXEC\r\n", 0),
             (b"GET a\r\n", R),
             (b"*1\r\n$4\r\nquit\r\n", R | Request::LAST),

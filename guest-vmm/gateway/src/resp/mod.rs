@@ -19,7 +19,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 
-use resh_channel::config::{Order, Service};
+use resh_channel::config::{Order, Service, State};
 
 use crate::canonicaliser::{Canonicaliser, ConnectionWish, Context, End};
 use crate::memory::Memory;
@@ -115,6 +115,8 @@ pub struct Resp {
     transaction: Option<Transaction>,
     watching: bool,
     database: i64,
+    /// Whether what a replica keeps of a connection must be such that a dump and requests can make it anew.
+    exported: bool,
     // The replica's stream.
     link: Link,
     to_server: Out,
@@ -144,6 +146,7 @@ impl Resp {
             transaction: None,
             watching: false,
             database: 0,
+            exported: false,
             link: Link::None,
             to_server: Out::new(2 * (profile.request_bytes + SLACK_BYTES)),
             replies: Replies::new(profile.sort_bytes),
@@ -293,6 +296,7 @@ impl Resp {
 impl Canonicaliser for Resp {
     fn serve(&mut self, service: &Service, _replica: usize) {
         self.scanner = Scanner::new(Profile::of(service.order, self.memory).request_bytes);
+        self.exported = service.state == State::Export;
     }
 
     fn client_data(&mut self, bytes: &[u8], context: Context) -> usize {

@@ -224,6 +224,10 @@ impl Resp {
             let answer = Answer::Error("ERR WATCH inside MULTI is not allowed");
             return self.pending.push_back(Pending::Answer { answer, clock_ms: asked.clock_ms });
         }
+        if self.exported {
+            let refused = Answer::Refused(asked.command.name, Refusal::Exported);
+            return self.answer(refused, asked.clock_ms);
+        }
         self.forward_aside(asked);
         self.watching = true;
     }
