@@ -26,6 +26,8 @@ use table::Voices;
 
 /// How often we look whether the voter lets us in, in milliseconds.
 const JOIN_LOOK_MS: u64 = 5;
+/// Turns of sessions before new records and events are looked at again, at least, if there is so much to do.
+const TURNS: usize = 16;
 /// Records taken from the broadcast ring before sessions get their turn again.
 const RECORDS_PER_ROUND: usize = 512;
 
@@ -225,9 +227,9 @@ impl<'m, U: Upstream> Gateway<'m, U> {
         Ok(records)
     }
 
-    /// Gives each session that has something to do one turn. True if the reply ring is full.
+    /// Gives each session that has something to do one turn, or, if they are few, more than one. True if the reply ring is full.
     fn pump_ready(&mut self) -> Result<bool, Broken> {
-        for _ in 0..self.ready.len() {
+        for _ in 0..self.ready.len().max(TURNS) {
             let Some(slot) = self.ready.first() else { break };
             if self.sessions[slot].link == Link::Wanted {
                 self.connect(slot);

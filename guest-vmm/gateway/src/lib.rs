@@ -6,6 +6,11 @@
 //! session never holds back another: the broadcast ring is always read, and what a slow replica does
 //! not take yet waits in its session's own buffer.
 //!
+//! Each session is served in one of four ways: `raw` passes bytes on; `canonical` brings them to one form by the
+//! [canonicaliser](canonicaliser::Canonicaliser) of its protocol (`protocols` knows which); `datagram` does so for a datagram
+//! each way; `probe` only connects. In total order requests come through the `executor` of their service, and `framing` says
+//! where they end.
+//!
 //! [`Gateway`] is a state machine without clock or I/O: rings on one side, an [`upstream::Upstream`]
 //! on the other. Its messages are in `docs/architecture.md`.
 #![no_std]

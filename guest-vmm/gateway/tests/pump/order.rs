@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::support::server::Ends;
 use crate::support::voter::Voter;
-use crate::support::{Memory, REPLICA, Random, TOTAL, id};
+use crate::support::{Memory, REPLICA, Random, TOTAL, TOTAL_TOO, id};
 use resh_channel::message::{Kind, Message, Reason, Request, SessionId};
 use resh_channel::order::{FRAMED_REQUESTS, QUEUE_BYTES};
 
@@ -20,6 +20,8 @@ fn get(path: &str) -> Vec<u8> {
 #[derive(Default)]
 struct Server {
     executed: Vec<String>,
+    /// It hangs on this connection.
+    hangs: Option<usize>,
 }
 
 /// The path of the first request that is there, and the request's length.
@@ -34,7 +36,8 @@ fn request(got: &[u8]) -> Option<(String, usize)> {
 impl Server {
     /// Answers the request that has come, if one has, with its path and how many came before.
     fn answer(&mut self, voter: &mut Voter<'_>, random: &mut Random) {
-        let slots: Vec<usize> = voter.servers().of_session.keys().copied().collect();
+        let slots = voter.servers().of_session.keys().copied();
+        let slots: Vec<usize> = slots.filter(|slot| Some(*slot) != self.hangs).collect();
         let busy = |slot: &&usize| {
             let at = voter.gateway.upstream().of_session[slot];
             !voter.gateway.upstream().all[at].got.is_empty()
@@ -413,6 +416,28 @@ fn a_server_that_goes_away_has_executed_the_request_and_the_order_goes_on() {
     assert_eq!(bodies(&voter.sessions[&1].replied), ["0 /1"]);
     let numbers: Vec<_> = voter.answered.iter().map(|(number, id, _)| (*number, *id)).collect();
     assert_eq!(numbers, [(1, id(0, 0)), (2, id(1, 0))]);
+}
+
+#[test]
+fn services_do_not_wait_for_each_other() {
+    let memory = Memory::new();
+    let mut voter = Voter::joined(memory.rings());
+    let mut server = Server::default();
+    assert!(voter.open(id(0, 0), TOTAL) && voter.open(id(1, 0), TOTAL_TOO));
+    assert!(voter.request(0, &put("stuck")) && voter.request(1, &put("a")));
+    assert!(voter.order(id(0, 0), 1, 0, &put("stuck")));
+    server.hangs = Some(0);
+    // One of a session of the past, whose index another service's session has now.
+    assert!(voter.order_of(TOTAL_TOO, id(0, 9), 1, Request::REPLAY, &put("past")));
+    assert!(voter.order_of(TOTAL_TOO, id(1, 0), 1, 0, &put("a")));
+    server.settle(&mut voter);
+    assert_eq!(server.executed, ["/past", "/a"]);
+    server.hangs = None;
+    server.settle(&mut voter);
+    assert_eq!(server.executed, ["/past", "/a", "/stuck"]);
+    let answered: Vec<_> = voter.answered.iter().map(|(_, id, service)| (*id, *service)).collect();
+    let expected = [(id(0, 9), TOTAL_TOO), (id(1, 0), TOTAL_TOO), (id(0, 0), TOTAL)];
+    assert_eq!(answered, expected);
 }
 
 #[test]

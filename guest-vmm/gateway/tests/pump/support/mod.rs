@@ -47,6 +47,9 @@ pub(crate) const RAW_UDP: u8 = 4;
 /// Number of a service with the protocol `dns`, over UDP.
 pub(crate) const DNS_UDP: u8 = 5;
 
+/// Number of another service in total order.
+pub(crate) const TOTAL_TOO: u8 = 6;
+
 /// Shared memory.
 pub(crate) struct Memory {
     regions: [Vec<AtomicU64>; 4],
@@ -106,6 +109,10 @@ pub(crate) fn appliance() -> Appliance {
             },
             udp(service("raw-udp", 5000, Protocol::Raw, 3)),
             udp(service("dns-udp", 6000, Protocol::Dns, 3)),
+            Service {
+                order: Order::Total,
+                ..service("total-too", 7000, Protocol::Http1(Http1::default()), 3)
+            },
         ]
         .into_iter()
         .collect(),

@@ -179,10 +179,22 @@ impl<'m> Voter<'m> {
 
     /// Orders a request of service [`TOTAL`].
     pub(crate) fn order(&mut self, id: SessionId, number: u64, flags: u8, bytes: &[u8]) -> bool {
+        self.order_of(TOTAL, id, number, flags, bytes)
+    }
+
+    /// Orders a request of a service.
+    pub(crate) fn order_of(
+        &mut self,
+        service: u8,
+        id: SessionId,
+        number: u64,
+        flags: u8,
+        bytes: &[u8],
+    ) -> bool {
         let head = OrderedHead {
             nonce: NONCE,
             clock_ms: (u64::from(self.clock_s) * 1000).into(),
-            service: TOTAL,
+            service,
             spare: [0; 7],
         };
         let message = Message::new(Kind::Ordered, id).arg(flags).at(number).to(1 << REPLICA);
