@@ -7,12 +7,14 @@ use core::net::SocketAddr;
 
 use heapless::{String, Vec};
 use resh_channel::config::{Name, REPLICAS_MAX, SERVICES_MAX, SOFTWARE_BYTES_MAX};
-use resh_channel::stats::{Condemnation, DISPUTE_BYTES, DisputeKind, MAX_DISPUTES, NetworkStats};
+use resh_channel::stats::{
+    Condemnation, DISPUTE_BYTES, DisputeKind, LogState, MAX_DISPUTES, NetworkStats,
+};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Version of the schema.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A whole appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +84,8 @@ pub struct ServiceStatus {
     pub listen: SocketAddr,
     /// Its canonicaliser.
     pub protocol: Protocol,
+    /// Whether clients speak UDP with it, and not TCP.
+    pub udp: bool,
     /// What it does.
     pub state: ServiceState,
     /// Number of the dispute that stopped it.
@@ -104,8 +108,36 @@ pub struct ServiceStatus {
     pub request_bytes: u64,
     /// Reply bytes released.
     pub reply_bytes: u64,
+    /// The order of its requests, with `order = "total"`.
+    pub order: Option<OrderStatus>,
     /// Its replicas, by index.
     pub replicas: Vec<ReplicaStatus, REPLICAS_MAX>,
+}
+
+/// The total order of a service's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderStatus {
+    /// Requests ordered.
+    pub requests: u64,
+    /// Whether a replica that begins anew can get the state of the others.
+    #[serde(with = "LogStateNames")]
+    pub log: LogState,
+    /// Bytes of the log in use.
+    pub log_bytes: u64,
+    /// Bytes that there are.
+    pub log_limit_bytes: u64,
+    /// Exports that made a new log.
+    pub exports: u64,
+}
+
+/// How [`LogState`] is spelled in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "LogState", rename_all = "snake_case")]
+enum LogStateNames {
+    None,
+    Whole,
+    Exporting,
+    Lost,
 }
 
 /// A canonicaliser.
@@ -130,12 +162,18 @@ pub enum Protocol {
 pub enum ReplicaStanding {
     /// Its domain has not been heard of.
     Absent,
+    /// The supervisor waits before it starts it anew.
+    BackingOff,
+    /// The supervisor has its servers started anew.
+    Restarting,
     /// Its domain said hello and is being let in.
     Joining,
     /// Its domain is in; it gets the state of the others, or has yet to answer rightly.
     CatchingUp,
-    /// The operator, or a rejuvenation, took it out.
+    /// It stands aside, and is about to begin anew.
     Aside,
+    /// The operator took it out.
+    Excluded,
     /// It votes in every new session.
     Voting,
     /// It votes, and differed from the quorum in the last minute.
@@ -181,6 +219,16 @@ pub struct DomainStatus {
     pub resets: u64,
     /// Reply bytes that were looked at.
     pub reply_bytes: u64,
+    /// Times it came to vote after it had been out.
+    pub recovered: u64,
+    /// How long it was out the last time, from its last vote to its next, in milliseconds.
+    pub recovery_ms: u64,
+    /// The wait before it begins anew, while it backs off, in milliseconds.
+    pub back_off_ms: u64,
+    /// Requests it has executed, while it catches up in total order.
+    pub caught_up: u64,
+    /// Requests it is to execute until it has.
+    pub catch_up_total: u64,
 }
 
 /// A divergence as it was seen.

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display, Formatter, Write};
 
-use resh_channel::stats::{Condemnation, DisputeKind};
+use resh_channel::stats::{Condemnation, DisputeKind, LogState};
 
 use crate::date::civil_date;
 use crate::model::{
@@ -67,8 +67,9 @@ fn service(out: &mut impl Write, status: &Status, service: &ServiceStatus) -> fm
     };
     writeln!(
         out,
-        "\nservice {} ({protocol}) at {}: {}; quorum {} of {}, {} voting",
+        "\nservice {} ({protocol}{}) at {}: {}; quorum {} of {}, {} voting",
         service.name,
+        if service.udp { " over UDP" } else { "" },
         service.listen,
         state(status, service),
         service.quorum,
@@ -82,6 +83,20 @@ fn service(out: &mut impl Write, status: &Status, service: &ServiceStatus) -> fm
     )?;
     let (requests, replies) = (size(service.request_bytes), size(service.reply_bytes));
     writeln!(out, "  bytes      {requests} of requests, {replies} of agreed replies")?;
+    if let Some(order) = &service.order {
+        let log = match order.log {
+            LogState::None => "no state",
+            LogState::Whole => "log whole",
+            LogState::Exporting => "making a new log",
+            LogState::Lost => "log LOST: a replica that goes out cannot come back",
+        };
+        let (used, limit) = (size(order.log_bytes), size(order.log_limit_bytes));
+        write!(out, "  order      {} requests, {log}", order.requests)?;
+        match order.log {
+            LogState::None => writeln!(out)?,
+            _ => writeln!(out, ", {used} of {limit}, {} exports", order.exports)?,
+        }
+    }
     let name = service.replicas.iter().map(|replica| replica.name.len()).max().unwrap_or(0);
     for (index, replica) in service.replicas.iter().enumerate() {
         let (address, standing) = (replica.address, standing(status, index, replica.state));
@@ -114,8 +129,23 @@ pub fn standing(status: &Status, index: usize, standing: ReplicaStanding) -> imp
     Text(move |f: &mut Formatter<'_>| match standing {
         ReplicaStanding::Absent => f.write_str("absent"),
         ReplicaStanding::Joining => f.write_str("joining"),
-        ReplicaStanding::CatchingUp => f.write_str("catching up"),
-        ReplicaStanding::Aside => f.write_str("aside"),
+        ReplicaStanding::BackingOff => match status.replicas.get(index) {
+            Some(domain) => {
+                write!(f, "out: begins anew after {} ms", domain.back_off_ms)?;
+                domain.reason.map_or(Ok(()), |why| write!(f, " ({})", reason(why)))
+            }
+            None => f.write_str("out: about to begin anew"),
+        },
+        ReplicaStanding::Restarting => f.write_str("restarting: its servers are started anew"),
+        ReplicaStanding::CatchingUp => match status.replicas.get(index) {
+            Some(domain) if domain.catch_up_total > 0 => {
+                let (done, total) = (domain.caught_up, domain.catch_up_total);
+                write!(f, "catching up: {done} of {total} requests")
+            }
+            _ => f.write_str("catching up"),
+        },
+        ReplicaStanding::Aside => f.write_str("aside, about to begin anew"),
+        ReplicaStanding::Excluded => f.write_str("excluded by the operator"),
         ReplicaStanding::Voting => f.write_str("voting"),
         ReplicaStanding::Suspect => f.write_str("suspect: in a dispute less than a minute ago"),
         ReplicaStanding::Condemned => {
@@ -147,28 +177,45 @@ fn reason(reason: Condemnation) -> &'static str {
 fn domains(out: &mut impl Write, status: &Status) -> fmt::Result {
     writeln!(
         out,
-        "\nreplica domains\n  #  {:9}  {:>4}  {:>9}  {:>11}  {:>9}  {:>9}  {:>9}  {:>10}",
-        "state", "life", "sessions", "divergences", "evictions", "resets", "condemned", "replies"
+        "\nreplica domains\n  #  {:10}  {:>4}  {:>9}  {:>11}  {:>9}  {:>9}  {:>9}  {:>10}  {:>9}  {:>8}",
+        "state",
+        "life",
+        "sessions",
+        "divergences",
+        "evictions",
+        "resets",
+        "condemned",
+        "replies",
+        "recovered",
+        "in"
     )?;
     for (index, domain) in status.replicas.iter().enumerate() {
         let state = match domain.state {
             ReplicaStanding::Absent => "absent",
             ReplicaStanding::Joining => "joining",
+            ReplicaStanding::BackingOff => "waiting",
+            ReplicaStanding::Restarting => "restarting",
             ReplicaStanding::CatchingUp => "catching",
             ReplicaStanding::Aside => "aside",
+            ReplicaStanding::Excluded => "excluded",
             ReplicaStanding::Voting | ReplicaStanding::Suspect => "voting",
             ReplicaStanding::Condemned => "condemned",
         };
         writeln!(
             out,
-            "  {index}  {state:9}  {:4}  {:9}  {:11}  {:9}  {:9}  {:9}  {:>10}",
+            "  {index}  {state:10}  {:4}  {:9}  {:11}  {:9}  {:9}  {:9}  {:>10}  {:9}  {:>8}",
             domain.generation,
             domain.sessions,
             domain.divergences,
             domain.evictions,
             domain.resets,
             domain.condemned,
-            size(domain.reply_bytes)
+            size(domain.reply_bytes),
+            domain.recovered,
+            Text(|f: &mut Formatter<'_>| match domain.recovered {
+                0 => f.pad("-"),
+                _ => milliseconds(f, domain.recovery_ms),
+            })
         )?;
     }
     guests(out, status)
@@ -289,6 +336,12 @@ fn size(bytes: u64) -> impl Display {
         let width = f.width().unwrap_or(0).saturating_sub(name.len() + 1);
         write!(f, "{value:width$.decimals$} {name}")
     })
+}
+
+/// Seconds with three decimals, padded like any text.
+fn milliseconds(f: &mut Formatter<'_>, milliseconds: u64) -> fmt::Result {
+    let width = f.width().unwrap_or(0).saturating_sub(6);
+    write!(f, "{:width$}.{:03} s", milliseconds / 1000, milliseconds % 1000)
 }
 
 fn duration(seconds: u64) -> impl Display {

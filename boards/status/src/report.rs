@@ -1,17 +1,39 @@
 //! Puts together what the domains publish and what the configuration names.
 
-use resh_channel::config::{self, Appliance};
+use resh_channel::config::{self, Appliance, REPLICAS_MAX, Transport};
+use resh_channel::memory::{Ordering, Words};
 use resh_channel::stats::{
-    Dispute, DisputeKind, NetworkStats, ReplicaState, ReplicaStats, ServiceStats, VoterStats,
+    Dispute, DisputeKind, NetworkStats, OrderStats, ReplicaState, ReplicaStats, ServiceStats,
+    VoterStats,
 };
+use resh_channel::supervision::{DOING, Doing, WAIT_MS};
 
 use crate::model::{
-    DisputeStatus, DomainStatus, Health, Protocol, ReplicaStanding, ReplicaStatus, SCHEMA,
-    ServiceState, ServiceStatus, Shown, Status,
+    DisputeStatus, DomainStatus, Health, OrderStatus, Protocol, ReplicaStanding, ReplicaStatus,
+    SCHEMA, ServiceState, ServiceStatus, Shown, Status,
 };
 
 /// How long a dispute makes a replica suspect and the appliance degraded, in seconds.
 pub const RECENT_S: u32 = 60;
+
+/// What the supervisor does with a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Supervised {
+    /// What it does.
+    pub doing: Doing,
+    /// The wait, while it waits, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// What the supervisor does with the replicas, by its region `supervision`.
+#[must_use]
+pub fn supervised(region: &Words) -> [Supervised; REPLICAS_MAX] {
+    let word = |at: usize| region.get(at).map_or(0, |word| word.load(Ordering::Acquire));
+    core::array::from_fn(|replica| Supervised {
+        doing: Doing::from_word(word(DOING + replica)),
+        wait_ms: word(WAIT_MS + replica),
+    })
+}
 
 /// What the monitor sees of the appliance at one moment.
 #[derive(Clone, Copy)]
@@ -22,6 +44,8 @@ pub struct Seen<'a> {
     pub voter: &'a VoterStats,
     /// What the network domain last published.
     pub network: &'a NetworkStats,
+    /// What the supervisor does with each replica.
+    pub supervised: [Supervised; REPLICAS_MAX],
     /// Seconds since 1970-01-01 UTC.
     pub clock_s: u32,
     /// How long the monitor has been running, in seconds.
@@ -74,7 +98,7 @@ impl Seen<'_> {
         DomainStatus {
             name: guest.map(|guest| &guest.name).or(replica).cloned().unwrap_or_default(),
             software: guest.map(|guest| guest.software.clone()).unwrap_or_default(),
-            state: standing(stats.state),
+            state: self.domain_standing(index),
             reason: stats.reason,
             generation: stats.generation,
             condemned: stats.condemned,
@@ -83,6 +107,22 @@ impl Seen<'_> {
             evictions: stats.evictions,
             resets: stats.resets,
             reply_bytes: stats.reply_bytes,
+            recovered: stats.recovered,
+            recovery_ms: stats.recovery_ms,
+            back_off_ms: self.supervised.get(index).map_or(0, |supervised| supervised.wait_ms),
+            caught_up: stats.progress.0,
+            catch_up_total: stats.progress.1,
+        }
+    }
+
+    /// How a replica's domain stands, by the voter and, where it knows nothing, the supervisor.
+    fn domain_standing(&self, index: usize) -> ReplicaStanding {
+        let doing = self.supervised.get(index).map(|supervised| supervised.doing);
+        match (standing(self.replica(index).state), doing.unwrap_or_default()) {
+            (_, Doing::Excluded) => ReplicaStanding::Excluded,
+            (ReplicaStanding::Absent, Doing::BacksOff) => ReplicaStanding::BackingOff,
+            (ReplicaStanding::Absent, Doing::Restarts) => ReplicaStanding::Restarting,
+            (standing, _) => standing,
         }
     }
 
@@ -106,6 +146,7 @@ impl Seen<'_> {
                 config::Protocol::Resp => Protocol::Resp,
                 config::Protocol::Pgwire => Protocol::Pgwire,
             },
+            udp: service.transport == Transport::Udp,
             state: self.service_state(service, &stats, voting),
             stopped_by: stats.stopped_by,
             has_quorum: stats.has_quorum,
@@ -118,6 +159,7 @@ impl Seen<'_> {
             refused: stats.refused,
             request_bytes: stats.request_bytes,
             reply_bytes: stats.reply_bytes,
+            order: stats.order.map(order),
             replicas: replicas.collect(),
         }
     }
@@ -130,7 +172,8 @@ impl Seen<'_> {
     ) -> ServiceState {
         let fresh = |index| {
             let replica = self.replica(index);
-            replica.state != ReplicaState::Condemned && replica.condemned == 0
+            let out = [ReplicaStanding::Condemned, ReplicaStanding::Excluded];
+            !out.contains(&self.domain_standing(index)) && replica.condemned == 0
         };
         if stats.stopped_by.is_some() {
             ServiceState::Stopped
@@ -153,7 +196,7 @@ impl Seen<'_> {
                 && dispute.kind != DisputeKind::NoQuorum
                 && self.is_recent(dispute)
         };
-        match standing(self.replica(replica).state) {
+        match self.domain_standing(replica) {
             ReplicaStanding::Voting if self.voter.disputes.iter().any(suspect) => {
                 ReplicaStanding::Suspect
             }
@@ -195,6 +238,16 @@ impl Seen<'_> {
         let disputed = self.voter.disputes.iter().any(|dispute| self.is_recent(dispute));
         let least = if disputed { Health::Degraded } else { Health::Healthy };
         status.services.iter().map(of_service).max().unwrap_or(Health::Stopped).max(least)
+    }
+}
+
+fn order(stats: OrderStats) -> OrderStatus {
+    OrderStatus {
+        requests: stats.requests,
+        log: stats.log,
+        log_bytes: stats.log_bytes.0,
+        log_limit_bytes: stats.log_bytes.1,
+        exports: stats.exports,
     }
 }
 

@@ -169,8 +169,13 @@ fn replicas(out: &mut impl Write, status: &Status) -> fmt::Result {
     for (index, domain) in status.replicas.iter().enumerate() {
         for (name, state) in [
             ("absent", ReplicaStanding::Absent),
+            ("backing_off", ReplicaStanding::BackingOff),
+            ("restarting", ReplicaStanding::Restarting),
             ("joining", ReplicaStanding::Joining),
+            ("catching_up", ReplicaStanding::CatchingUp),
             ("voting", ReplicaStanding::Voting),
+            ("aside", ReplicaStanding::Aside),
+            ("excluded", ReplicaStanding::Excluded),
             ("condemned", ReplicaStanding::Condemned),
         ] {
             let holds = u8::from(domain.state == state);
@@ -178,7 +183,7 @@ fn replicas(out: &mut impl Write, status: &Status) -> fmt::Result {
             writeln!(out, "resh_replica_state{{{labels}}} {holds}")?;
         }
     }
-    let rows: [Row<DomainStatus>; 7] = [
+    let rows: [Row<DomainStatus>; 12] = [
         ("resh_replica_generation", "gauge", "Which life of the domain, from 1.", |d| {
             d.generation.into()
         }),
@@ -207,6 +212,36 @@ fn replicas(out: &mut impl Write, status: &Status) -> fmt::Result {
         ("resh_replica_reply_bytes_total", "counter", "Reply bytes that were looked at.", |d| {
             d.reply_bytes
         }),
+        (
+            "resh_replica_recovered_total",
+            "counter",
+            "Times it came to vote after it had been out.",
+            |d| d.recovered,
+        ),
+        (
+            "resh_replica_recovery_milliseconds",
+            "gauge",
+            "How long it was out the last time.",
+            |d| d.recovery_ms,
+        ),
+        (
+            "resh_replica_back_off_milliseconds",
+            "gauge",
+            "The wait before it begins anew, while it waits.",
+            |d| d.back_off_ms,
+        ),
+        (
+            "resh_replica_caught_up_requests",
+            "gauge",
+            "Requests it has executed, while it catches up.",
+            |d| d.caught_up,
+        ),
+        (
+            "resh_replica_catch_up_requests",
+            "gauge",
+            "Requests it is to execute until it has caught up.",
+            |d| d.catch_up_total,
+        ),
     ];
     for (name, kind, help, value) in rows {
         family(out, name, kind, help)?;

@@ -1,6 +1,6 @@
 //! The monitor domain: shows the operator what the others publish, and can change nothing.
 //!
-//! It maps `config`, `voter_stats` and `network_stats` read-only, and serves them over HTTP: `/` (a page),
+//! It maps `config`, `voter_stats`, `network_stats` and `supervision` read-only, and serves them over HTTP: `/` (a page),
 //! `/status.json`, `/metrics` (Prometheus) and `/healthz`. `docs/operating.md` describes them.
 
 pub mod http;
@@ -21,7 +21,7 @@ use sel4_microkit::{ChannelSet, Handler, NotGranted, clock_s, now_ms, region, se
 
 use http::{Resource, Status};
 use resh_status::model::Health;
-use resh_status::report::Seen;
+use resh_status::report::{Seen, supervised};
 use server::{Content, Server};
 
 /// Name under which the launcher hands over the Unix socket.
@@ -67,7 +67,8 @@ pub fn start(
 ) -> Result<impl Handler<Error = Infallible>, Error> {
     let granted = |symbol| region(symbol).map_err(Error::NotGranted);
     let appliance = Appliance::in_region(granted("config")?).map_err(Error::Config)?;
-    let view = View::new(appliance, granted("voter_stats")?, granted("network_stats")?);
+    let (voter, network) = (granted("voter_stats")?, granted("network_stats")?);
+    let view = View::new(appliance, voter, network, granted("supervision")?);
     let server = Server::new(unix, tcp).map_err(Error::Listener)?;
     Ok(Monitor { server, view })
 }
@@ -92,6 +93,7 @@ pub(crate) struct View {
     appliance: Appliance,
     voter: Published<VoterStats>,
     network: Published<NetworkStats>,
+    supervision: &'static Words,
     began_ms: u64,
 }
 
@@ -121,11 +123,13 @@ impl View {
         appliance: Appliance,
         voter: &'static Words,
         network: &'static Words,
+        supervision: &'static Words,
     ) -> Self {
         Self {
             appliance,
             voter: Published::new(voter),
             network: Published::new(network),
+            supervision,
             began_ms: now_ms(),
         }
     }
@@ -135,6 +139,7 @@ impl View {
             appliance: &self.appliance,
             voter: self.voter.read(),
             network: self.network.read(),
+            supervised: supervised(self.supervision),
             clock_s: clock_s(),
             uptime_s: now_ms().saturating_sub(self.began_ms) / 1000,
         };

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use resh_channel::memory::AtomicU64;
 use resh_channel::snapshot::Publisher;
+use resh_channel::stats::OrderStats;
 use resh_status::model;
 use resh_status::sample::{appliance, fullest, healthy};
 use sel4_microkit::linux::{Grants, run};
@@ -35,7 +36,7 @@ fn view(appliance: Appliance, voter: &VoterStats, network: &NetworkStats) -> Vie
     let mut scratch = vec![0; 65536];
     Publisher::new(voter_region).publish(voter, &mut scratch).unwrap();
     Publisher::new(network_region).publish(network, &mut scratch).unwrap();
-    View::new(appliance, voter_region, network_region)
+    View::new(appliance, voter_region, network_region, region_of(12))
 }
 
 #[test]
@@ -58,7 +59,9 @@ fn the_fullest_status_fits_and_reads_back() {
 
 #[test]
 fn json_has_the_documented_shape() {
-    let mut view = view(appliance(3), &healthy(3), &NetworkStats::default());
+    let mut voter = healthy(3);
+    voter.services[0].order = Some(OrderStats::default());
+    let mut view = view(appliance(3), &voter, &NetworkStats::default());
     let json: serde_json::Value =
         serde_json::from_str(&text_of(&mut view, Resource::Status)).unwrap();
     let documented = include_str!("../../../../docs/operating.md");
@@ -67,7 +70,7 @@ fn json_has_the_documented_shape() {
     for name in names {
         assert!(documented.contains(&format!("`{name}`")), "docs/operating.md lacks `{name}`");
     }
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     assert_eq!(json["health"], "healthy");
     assert_eq!(json["services"][0]["state"], "serving");
     assert_eq!(json["services"][0]["listen"], "127.0.0.1:8080");

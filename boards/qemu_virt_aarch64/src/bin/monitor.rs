@@ -18,14 +18,14 @@ use resh_channel::snapshot;
 use resh_channel::stats::{NetworkStats, VoterStats};
 use resh_status::model::Status;
 use resh_status::render;
-use resh_status::report::Seen;
+use resh_status::report::{Seen, supervised};
 use resh_status::serial::{Changes, Command, HELP, Input, JSON_BYTES_MAX, LOOK_MS, Log};
 use sel4_microkit::sel4::{Mmio, mmio};
 use sel4_microkit::{ChannelSet, Handler, NotGranted, clock_s, now_ms, region, set_deadline};
 
 sel4_microkit::program! {
     regions: [
-        config, voter_stats, network_stats, uart, log_network, log_voter, log_supervisor, log_timer,
+        config, voter_stats, network_stats, supervision, uart, log_network, log_voter, log_supervisor, log_timer,
         log_gateway_0, log_gateway_1, log_gateway_2,
     ],
     start: start,
@@ -102,6 +102,7 @@ struct Monitor {
     appliance: Box<Appliance>,
     voter: Published<VoterStats>,
     network: Published<NetworkStats>,
+    supervision: &'static Words,
     json: Vec<u8>,
     look_ms: u64,
 }
@@ -124,6 +125,7 @@ fn start() -> Result<impl Handler, Error> {
         appliance: Box::new(appliance),
         voter: Published::new(voter),
         network: Published::new(network),
+        supervision: region("supervision")?,
         json: vec![0; JSON_BYTES_MAX],
         look_ms: 0,
     })
@@ -157,6 +159,7 @@ impl Monitor {
             appliance: &self.appliance,
             voter: self.voter.read(),
             network: self.network.read(),
+            supervised: supervised(self.supervision),
             clock_s: clock_s(),
             uptime_s: now_ms() / 1000,
         };

@@ -1,12 +1,13 @@
 //! What an operator reads.
 
 use resh_channel::config::Guest;
-use resh_channel::stats::{NetworkStats, ReplicaState, VoterStats};
+use resh_channel::stats::{NetworkStats, OrderStats, ReplicaState, VoterStats};
+use resh_channel::supervision::Doing;
 
 use std::string::{String, ToString};
 
 use super::*;
-use crate::report::{RECENT_S, Seen};
+use crate::report::{RECENT_S, Seen, Supervised};
 use crate::sample::{THEN_S, appliance, dispute, fullest, healthy};
 
 fn text(status: &Status) -> String {
@@ -18,7 +19,15 @@ fn text(status: &Status) -> String {
 fn status(replicas: usize, voter: &VoterStats, later_s: u32) -> Status {
     let (appliance, network) = (appliance(replicas), NetworkStats::default());
     let clock_s = THEN_S + later_s;
-    Seen { appliance: &appliance, voter, network: &network, clock_s, uptime_s: 75 }.status()
+    Seen {
+        appliance: &appliance,
+        voter,
+        network: &network,
+        supervised: Default::default(),
+        clock_s,
+        uptime_s: 75,
+    }
+    .status()
 }
 
 fn shows(status: &Status, lines: &[&str]) {
@@ -58,6 +67,7 @@ fn guests_tell_what_runs_in_them() {
         appliance: &appliance,
         voter: &voter,
         network: &network,
+        supervised: Default::default(),
         clock_s: THEN_S,
         uptime_s: 1,
     };
@@ -104,6 +114,67 @@ fn a_condemned_replica_and_a_quorum_that_holds() {
     assert_eq!(status.health, Health::Degraded);
     assert_eq!(status.services[0].state, ServiceState::Serving);
     shows(&status, &["  replica 2  ash  127.0.0.1:9002         condemned: its domain ended"]);
+}
+
+#[test]
+fn what_the_supervisor_does_is_told() {
+    let mut voter = healthy(3);
+    voter.replicas[0].state = ReplicaState::Absent;
+    voter.replicas[0].reason = Some(Condemnation::Probe);
+    voter.replicas[1].state = ReplicaState::CatchingUp;
+    voter.replicas[1].progress = (512, 10_000);
+    voter.replicas[2].recovered = 2;
+    voter.replicas[2].recovery_ms = 1_234;
+    let (appliance, network) = (appliance(3), NetworkStats::default());
+    let mut seen = Seen {
+        appliance: &appliance,
+        voter: &voter,
+        network: &network,
+        supervised: [Supervised { doing: Doing::BacksOff, wait_ms: 400 }; 3],
+        clock_s: THEN_S,
+        uptime_s: 1,
+    };
+    let waits = seen.status();
+    shows(
+        &waits,
+        &[
+            "  replica 0  oak  127.0.0.1:9000         out: begins anew after 400 ms (it failed a probe)",
+            "  replica 1  elm  127.0.0.1:9001         catching up: 512 of 10000 requests",
+            "  replica 2  ash  127.0.0.1:9002         voting",
+        ],
+    );
+    assert!(text(&waits).contains("          2   1.234 s\n"), "{}", text(&waits));
+    seen.supervised[0].doing = Doing::Restarts;
+    seen.supervised[2].doing = Doing::Excluded;
+    shows(
+        &seen.status(),
+        &[
+            "  replica 0  oak  127.0.0.1:9000         restarting: its servers are started anew",
+            "  replica 2  ash  127.0.0.1:9002         excluded by the operator",
+        ],
+    );
+}
+
+#[test]
+fn the_order_of_a_service_and_its_log() {
+    let mut voter = healthy(3);
+    let mut order = OrderStats {
+        requests: 7,
+        log: LogState::Whole,
+        log_bytes: (1 << 20, 64 << 20),
+        exports: 1,
+    };
+    voter.services[0].order = Some(order);
+    shows(
+        &status(3, &voter, 0),
+        &["  order      7 requests, log whole, 1.0 MiB of 64.0 MiB, 1 exports"],
+    );
+    order.log = LogState::None;
+    voter.services[0].order = Some(order);
+    shows(&status(3, &voter, 0), &["  order      7 requests, no state"]);
+    order.log = LogState::Lost;
+    voter.services[0].order = Some(order);
+    assert!(text(&status(3, &voter, 0)).contains("cannot come back"));
 }
 
 #[test]
@@ -163,6 +234,7 @@ fn the_fullest_status_is_readable() {
         appliance: &appliance,
         voter: &voter,
         network: &network,
+        supervised: Default::default(),
         clock_s: u32::MAX,
         uptime_s: u64::MAX,
     };

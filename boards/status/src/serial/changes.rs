@@ -126,7 +126,14 @@ mod tests {
     fn told(changes: &mut Changes, voter: &VoterStats) -> String {
         let (appliance, network) = (appliance(3), NetworkStats::default());
         let (clock_s, uptime_s) = (THEN_S, 1);
-        let seen = Seen { appliance: &appliance, voter, network: &network, clock_s, uptime_s };
+        let seen = Seen {
+            appliance: &appliance,
+            voter,
+            network: &network,
+            supervised: Default::default(),
+            clock_s,
+            uptime_s,
+        };
         let mut out = String::new();
         changes.write(&mut out, &seen.status()).unwrap();
         out

@@ -4,6 +4,7 @@
 const COLOURS = {
   healthy: 'good', serving: 'good', voting: 'good',
   degraded: 'warn', starting: 'warn', joining: 'warn', suspect: 'warn', absent: 'warn',
+  backing_off: 'warn', restarting: 'warn', catching_up: 'warn', aside: 'warn', excluded: 'warn',
   stopped: 'bad', no_quorum: 'bad', condemned: 'bad',
 };
 const at = (id) => document.getElementById(id);

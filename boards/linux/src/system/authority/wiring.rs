@@ -52,6 +52,7 @@ fn grants(gateways: usize) -> Vec<Grant> {
         ("voter", "broadcast_ring", "rw"),
         ("resh_monitor", "config", "r"),
         ("resh_monitor", "voter_stats", "r"),
+        ("resh_monitor", "supervision", "r"),
         ("resh_monitor", "network_stats", "r"),
         ("resh_monitor", "clock", "r"),
         ("supervisor", "config", "r"),
