@@ -217,6 +217,9 @@ impl<S: Stack + Datagrams> Stack for WithDatagrams<S> {
 
     fn flush(&mut self, now_ms: u64) {
         self.stack.flush(now_ms);
+        let lost = self.stack.overrun();
+        self.stats.received += lost;
+        self.stats.dropped += lost;
     }
 
     fn deadline_ms(&self) -> Option<u64> {

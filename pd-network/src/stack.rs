@@ -88,6 +88,11 @@ pub trait Datagrams {
 
     /// Sends a reply. False if it cannot be sent, now or ever: it is lost.
     fn put(&mut self, to: &Envelope, bytes: Bytes<'_>) -> bool;
+
+    /// How many datagrams were lost since the last call because they were not taken in time, if the stack knows.
+    fn overrun(&mut self) -> u64 {
+        0
+    }
 }
 
 /// The server's side of connections, without waiting.

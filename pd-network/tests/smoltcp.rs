@@ -2,6 +2,7 @@
 //! double and reorder frames, in simulated time.
 
 mod common;
+mod link;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -9,71 +10,19 @@ use std::net::{IpAddr, SocketAddr};
 use common::suite::{self, IDLE_MS, SESSIONS, SLOTS, Seen, World};
 use common::voter::Voter;
 use common::{Memory, Rng};
-use pd_network::smoltcp_stack::{Frames, SetupError, SmoltcpStack};
+use link::Port;
+use pd_network::smoltcp_stack::{SetupError, SmoltcpStack};
 use pd_network::{Limits, Network};
 use proptest::prelude::*;
 use resh_channel::config::{self, Appliance, OnMismatch, Protocol, Replica, Service};
 use resh_channel::stats::NetworkStats;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{self, RecvError, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
 
 /// Steps in a millisecond: what happens at once takes some.
 const STEPS_PER_MS: u64 = 20;
-
-/// One end of a link.
-#[derive(Default)]
-struct Port {
-    incoming: VecDeque<Vec<u8>>,
-    outgoing: Vec<Vec<u8>>,
-}
-
-struct Incoming(Vec<u8>);
-struct Outgoing<'a>(&'a mut Vec<Vec<u8>>);
-
-impl RxToken for Incoming {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl TxToken for Outgoing<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.push(frame);
-        result
-    }
-}
-
-impl Device for Port {
-    type RxToken<'a> = Incoming;
-    type TxToken<'a> = Outgoing<'a>;
-
-    fn receive(&mut self, _: Instant) -> Option<(Incoming, Outgoing<'_>)> {
-        let frame = self.incoming.pop_front()?;
-        Some((Incoming(frame), Outgoing(&mut self.outgoing)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Outgoing<'_>> {
-        Some(Outgoing(&mut self.outgoing))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-}
-
-impl Frames for Port {
-    fn peek(&mut self) -> Option<&[u8]> {
-        self.incoming.front().map(Vec::as_slice)
-    }
-}
 
 /// What the link does to frames: once in so many, 0 for never.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,12 +8,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use resh_channel::config::Smoltcp;
 use resh_channel::memory::Bytes;
 use smoltcp::phy::{ChecksumCapabilities, Device, TxToken};
 use smoltcp::storage::{PacketBuffer, PacketMetadata};
 use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, IpRepr, Ipv4Packet,
-    Ipv4Repr, Ipv6Packet, Ipv6Repr, UDP_HEADER_LEN, UdpPacket, UdpRepr,
+    EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpCidr, IpProtocol, IpRepr,
+    Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, UDP_HEADER_LEN, UdpPacket, UdpRepr,
 };
 
 use super::{Frames, SmoltcpStack, instant};
@@ -29,6 +30,8 @@ const HOP_LIMIT: u8 = 64;
 /// The services over UDP.
 pub(super) struct Ports {
     address: IpAddr,
+    /// The address of all stations of the network, if there is one.
+    broadcast: Option<IpAddress>,
     mac: EthernetAddress,
     /// Service and port.
     services: Vec<(u8, u16)>,
@@ -36,26 +39,33 @@ pub(super) struct Ports {
     /// Longest packet, in bytes.
     packet_bytes: usize,
     queue: PacketBuffer<'static, Envelope>,
+    /// Datagrams that found no room in it.
+    overrun: u64,
 }
 
 impl Ports {
-    /// For services and their ports, at `address` and `mac`, on `device`.
+    /// For services and their ports, on `device` with the address and network of `settings`.
     pub(super) fn new(
-        address: IpAddr,
-        mac: EthernetAddress,
+        settings: &Smoltcp,
         services: impl Iterator<Item = (u8, u16)>,
         device: &impl Device,
     ) -> Self {
         let services: Vec<_> = services.collect();
         let (count, bytes) = if services.is_empty() { (0, 0) } else { (QUEUE, QUEUE_BYTES) };
         let capabilities = device.capabilities();
+        let broadcast = match IpCidr::new(settings.address.into(), settings.prefix_bits) {
+            IpCidr::Ipv4(network) => network.broadcast().map(IpAddress::Ipv4),
+            IpCidr::Ipv6(_) => None,
+        };
         Self {
-            address,
-            mac,
+            address: settings.address,
+            broadcast,
+            mac: EthernetAddress(settings.mac),
             services,
             checksum: capabilities.checksum.clone(),
             packet_bytes: capabilities.ip_mtu(),
             queue: PacketBuffer::new(vec![PacketMetadata::EMPTY; count], vec![0; bytes]),
+            overrun: 0,
         }
     }
 
@@ -72,8 +82,9 @@ impl Ports {
     /// dropped.
     pub(super) fn take_in(&mut self, frame: &[u8]) {
         let Some((envelope, payload)) = self.datagram(frame) else { return };
-        if let Ok(room) = self.queue.enqueue(payload.len(), envelope) {
-            room.copy_from_slice(payload);
+        match self.queue.enqueue(payload.len(), envelope) {
+            Ok(room) => room.copy_from_slice(payload),
+            Err(_) => self.overrun += 1,
         }
     }
 
@@ -96,8 +107,8 @@ impl Ports {
             _ => return None,
         };
         let (peer, local) = (ip.src_addr(), ip.dst_addr());
-        if ip.next_header() != IpProtocol::Udp || !peer.is_unicast() || local != self.address.into()
-        {
+        let one = peer.is_unicast() && self.broadcast != Some(peer);
+        if ip.next_header() != IpProtocol::Udp || !one || local != self.address.into() {
             return None;
         }
         let udp = UdpPacket::new_checked(payload).ok()?;
@@ -161,5 +172,9 @@ impl<D: Frames> Datagrams for SmoltcpStack<D> {
 
     fn put(&mut self, to: &Envelope, bytes: Bytes<'_>) -> bool {
         self.ports.put(to, bytes, &mut self.device, self.now_ms)
+    }
+
+    fn overrun(&mut self) -> u64 {
+        core::mem::take(&mut self.ports.overrun)
     }
 }

@@ -96,7 +96,7 @@ impl<D: Frames> SmoltcpStack<D> {
         let udp = appliance.services.iter().enumerate();
         let udp = udp.filter(|(_, service)| service.transport == Transport::Udp);
         let udp = udp.map(|(at, service)| (at as u8, service.listen.port()));
-        let ports = Ports::new(settings.address, EthernetAddress(settings.mac), udp, &device);
+        let ports = Ports::new(settings, udp, &device);
         let sessions = appliance.limits.sessions;
         let count = sessions + sessions.clamp(*SPARE_SEATS.start(), *SPARE_SEATS.end());
         Ok(Self {
