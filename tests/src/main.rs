@@ -4,6 +4,7 @@
 mod bulk;
 mod check;
 mod clients;
+mod dns;
 mod faults;
 mod framing;
 mod hostile;
@@ -47,6 +48,12 @@ const CASES: &[Case] = &[
     case("redis.redis_cli", 60, redis::redis_cli),
     case("redis.redis_benchmark", 120, redis::redis_benchmark),
     case("redis.echo", 120, redis::echo),
+    case("dns.ten_thousand_queries", 60, dns::ten_thousand_queries),
+    case("dns.dnsperf", 60, dns::dnsperf),
+    case("dns.dig", 60, dns::dig),
+    case("dns.big_answers", 60, dns::big_answers),
+    case("dns.a_false_record", 120, dns::a_false_record),
+    case("dns.nobody_is_framed", 120, dns::nobody_is_framed),
     case("bulk.down_and_up", 240, bulk::down_and_up),
     case("sessions.a_thousand_at_once", 60, sessions::a_thousand_at_once),
     case("sessions.standing_still", 60, sessions::standing_still),

@@ -112,6 +112,7 @@ fn what_is_ambiguous_is_refused() {
     for class in [0, 3, 4, 254, 255] {
         *other_class.last_mut().unwrap() = class;
         assert_eq!(code(&other_class), REFUSED, "class {class}");
+        assert_eq!(refusal(&other_class)[12..], other_class[12..], "the question, with its class");
     }
     for (qtype, wanted) in
         [(251, REFUSED), (252, REFUSED), (255, NOTIMP), (249, NOTIMP), (41, NOTIMP), (0, NOTIMP)]

@@ -26,6 +26,7 @@ pub(super) struct Question {
     /// The name as the client spelled it.
     pub(super) spelled: Name,
     pub(super) rtype: u16,
+    class: u16,
 }
 
 /// What the client said of itself in an `OPT` record.
@@ -88,7 +89,7 @@ impl Query {
             1 => Some(Edns::read(rest)?),
             _ => return None,
         };
-        self.question = Some(Question { name: spelled.lower(), spelled, rtype });
+        self.question = Some(Question { name: spelled.lower(), spelled, rtype, class });
         self.edns = edns;
         Some(match rtype {
             _ if edns.is_some_and(|edns| edns.version > 0) => rcode::BADVERS,
@@ -125,7 +126,7 @@ impl Query {
     pub(super) fn forward(&self, id: u16, writer: &mut Writer<'_>) {
         let Some(question) = &self.question else { return };
         writer.put_header(id, self.flags, 1);
-        writer.put_question(&question.name, question.rtype);
+        writer.put_question(&question.name, question.rtype, CLASS_IN);
         writer.put_opt(UDP_BYTES, rcode::NOERROR, self.dnssec());
         writer.set_u16(10, 1);
     }
@@ -136,7 +137,7 @@ impl Query {
         let flags = flag::RESPONSE | self.flags & COPIED | flags | code & 0xf;
         writer.put_header(self.id, flags, self.question.is_some().into());
         if let Some(question) = &self.question {
-            writer.put_question(&question.spelled, question.rtype);
+            writer.put_question(&question.spelled, question.rtype, question.class);
         }
     }
 

@@ -136,10 +136,10 @@ impl<'a> Writer<'a> {
     }
 
     /// The question behind the header, as `spelled`.
-    pub(super) fn put_question(&mut self, spelled: &Name, rtype: u16) {
+    pub(super) fn put_question(&mut self, spelled: &Name, rtype: u16, class: u16) {
         self.put(spelled.bytes());
         self.put_u16(rtype);
-        self.put_u16(CLASS_IN);
+        self.put_u16(class);
         self.question = Some(spelled.lower());
     }
 
