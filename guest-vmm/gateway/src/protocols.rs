@@ -106,8 +106,7 @@ impl Protocols {
             let alike = || served().filter(|other| self::kind(other) == Some(kind));
             let spares = &mut spares[kind];
             if spares.canonicalisers.is_empty() {
-                let make =
-                    |_| canonicaliser(service, alike(), replica, memory, exporter.as_ref());
+                let make = |_| canonicaliser(service, alike(), replica, memory, exporter.as_ref());
                 spares.canonicalisers = (0..memory.sessions).map_while(make).collect();
             }
             if spares.framers.is_empty() && service.order == Order::Total {
