@@ -264,6 +264,16 @@ pub const CLOCK_S: u32 = 1_700_000_000;
 
 impl<'m> World<'m> {
     pub fn new(memory: &'m Memory, window: &'m mut [u8], appliance: &Appliance) -> Self {
+        Self::with_order(memory, window, &mut [], appliance)
+    }
+
+    /// One with a region for requests in total order.
+    pub fn with_order(
+        memory: &'m Memory,
+        window: &'m mut [u8],
+        order: &'m mut [u8],
+        appliance: &Appliance,
+    ) -> Self {
         let gateway = |number| Gateway {
             memory,
             number,
@@ -279,7 +289,7 @@ impl<'m> World<'m> {
         let to_voter = Producer::with_reader(&memory.n2v_ring, &memory.n2v_cursor).unwrap();
         Self {
             memory,
-            voter: Voter::new(memory.parts(window), appliance).unwrap(),
+            voter: Voter::new(Parts { order, ..memory.parts(window) }, appliance).unwrap(),
             to_voter,
             from_voter: Consumer::new(&memory.v2n_ring, &memory.v2n_cursor, 0).unwrap(),
             gateways: [gateway(0), gateway(1), gateway(2)],

@@ -4,6 +4,8 @@
 //! the database of the session, as Redis' `SELECT` does.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod gateway;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use resh_channel::message::{Kind, Message, OrderedHead, Request, SessionId};
@@ -39,6 +41,19 @@ impl Store {
                 self.keys.insert((database, line[..at].to_vec()), line[at + 1..].to_vec());
             }
             _ => {}
+        }
+    }
+
+    /// What a client is told of a request, when it is to be executed.
+    pub fn reply(&self, session: SessionId, request: &[u8]) -> Vec<u8> {
+        let id = (session.index, session.generation);
+        let database = self.databases.get(&id).copied().unwrap_or(b'0');
+        let key = request[1..].split(|byte| b"=\n".contains(byte)).next().unwrap_or_default();
+        let value = self.keys.get(&(database, key.to_vec())).cloned().unwrap_or_default();
+        match request[0] {
+            b'G' => [b"=", &value[..], b"\n"].concat(),
+            b'S' => [b"+", &value[..value.len().min(5)], b"\n"].concat(),
+            _ => b"+\n".to_vec(),
         }
     }
 
