@@ -27,6 +27,7 @@ const INVOCATIONS: &[&str] = &[
     "ARMVCPUReadReg",
     "ARMVCPUWriteReg",
     "ARMVCPUAckVPPI",
+    "ARMVSpaceUnify_Instruction",
 ];
 const FAULTS: &[&str] = &[
     "NullFault",

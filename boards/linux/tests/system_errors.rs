@@ -16,7 +16,7 @@ fn the_real_description_is_right() {
 #[test]
 fn the_model_says_what_the_file_says() {
     let system = System::parse(DESCRIPTION).unwrap();
-    assert_eq!(system.regions.len(), 50);
+    assert_eq!(system.regions.len(), 52);
     assert_eq!(system.domains.len(), 8);
     assert_eq!(system.region("window").unwrap().bytes, 240 << 20);
     let gateways: Vec<_> = system.gateways().iter().map(|domain| domain.name.as_str()).collect();
@@ -271,7 +271,7 @@ fn budget_longer_than_its_period() {
 fn stack_size_out_of_range() {
     wrong(
         "name=\"voter\"",
-        "stack_size=\"0x20000\"",
+        "stack_size=\"0x40000\"",
         "stack_size=\"0x800\"",
         0,
         "<protection_domain stack_size>",
@@ -381,7 +381,7 @@ fn address_beyond_the_address_space() {
         "0xffffff0000",
         0,
         "<map vaddr>",
-        &["beyond the address space of domain \"voter\"", "at or below 0xfffffde000"],
+        &["beyond the address space of domain \"voter\"", "at or below 0xfffffbe000"],
     );
 }
 

@@ -16,7 +16,7 @@ pub const TREE_BYTES_MAX: u64 = 0x1_0000;
 
 /// Bytes cleared or copied in one step.
 const STEP_BYTES: u64 = 1 << 20;
-const PAGE_BYTES: u64 = 4096;
+pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// The images a guest is started from, unchanged by any guest.
 #[derive(Clone, Copy)]
@@ -168,7 +168,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// From the start. RAM that `is_zero` is not cleared.
+    /// From the start. RAM that `is_zero` need not be cleared.
     #[must_use]
     pub fn new(is_zero: bool) -> Self {
         Self { stage: if is_zero { Stage::Kernel } else { Stage::Clear }, done: 0 }
@@ -233,7 +233,7 @@ impl Loader {
 }
 
 /// Cleans the caches of `len` bytes from `address` on.
-fn clean(vcpu: &mut impl Vcpu, ram: &GuestRam<'_>, address: u64, len: u64) {
+pub(super) fn clean(vcpu: &mut impl Vcpu, ram: &GuestRam<'_>, address: u64, len: u64) {
     if let Ok(bytes) = ram.bytes(address, len) {
         let (words, start) = bytes.raw();
         let end = (start + len as usize).div_ceil(WORD_BYTES);
@@ -244,8 +244,9 @@ fn clean(vcpu: &mut impl Vcpu, ram: &GuestRam<'_>, address: u64, len: u64) {
 /// Processor state: EL1 with its own stack, interrupts and debug exceptions masked.
 pub(super) const EL1H_MASKED: u64 = 0x3c5;
 
-/// Sets the registers as Linux expects them: MMU and caches off, interrupts masked, `X0` the device tree.
-pub fn enter(vcpu: &mut impl Vcpu, layout: &Layout) {
+/// Sets all registers as a program expects them that begins at `pc`: MMU and caches off, interrupts masked. Linux
+/// finds its device tree at `x0`.
+pub fn enter(vcpu: &mut impl Vcpu, pc: u64, x0: u64) {
     use SystemRegister as R;
     /// Bits that are 1 whatever they mean, and those that seL4 gives a virtual CPU: cache maintenance
     /// and CTR_EL0 for user programs (ARM ARM, D13.2.118).
@@ -278,16 +279,10 @@ pub fn enter(vcpu: &mut impl Vcpu, layout: &Layout) {
     }
     vcpu.write(R::SctlrEl1, SCTLR);
     vcpu.write(R::VmpidrEl2, ONE_CPU);
-    let mut registers = Registers { pc: layout.kernel, spsr: EL1H_MASKED, ..Registers::default() };
-    registers.set(0, layout.tree);
-    vcpu.set_registers(&registers);
+    let mut registers = Registers { pc, spsr: EL1H_MASKED, ..Registers::default() };
+    registers.set(0, x0);
+    vcpu.begin(&registers);
 }
 
 /// `VMPIDR_EL2` of a guest that has begun: bit 31 is always 1, the CPU's number is 0.
 const ONE_CPU: u64 = 1 << 31;
-
-/// Whether the virtual CPU has never run a guest: the guest cannot write this register, and it is 0 at the
-/// system's start.
-pub fn is_fresh(vcpu: &mut impl Vcpu) -> bool {
-    vcpu.read(SystemRegister::VmpidrEl2) == 0
-}

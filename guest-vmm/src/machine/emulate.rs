@@ -104,7 +104,7 @@ impl<V: Vcpu> Machine<'_, V> {
                 self.wait();
             }
             psci::Call::Off => self.end(End::Off),
-            psci::Call::Reset => self.restart(),
+            psci::Call::Reset => self.end(End::Reset),
         }
     }
 

@@ -48,7 +48,7 @@ enum Slot {
     Free,
     /// It holds this interrupt until a maintenance interrupt says otherwise.
     Taken(u16),
-    /// It is left from an earlier life of the guest, which was handling an interrupt when it ended.
+    /// It could not be written: it holds an interrupt that somebody before us was handling.
     Stuck,
 }
 
@@ -91,8 +91,10 @@ impl Gic {
     }
 
     /// Resets all. Pending interrupts of an earlier life survive in the list registers: each is overwritten
-    /// by one that stays pending below every priority mask, and that a later one replaces.
-    pub fn reset(&mut self, vcpu: &mut impl Vcpu) {
+    /// by one that stays pending below every priority mask, and that a later one replaces. Active ones have been
+    /// ended before (`wipe`).
+    /// Returns how many list registers are lost nevertheless.
+    pub fn reset(&mut self, vcpu: &mut impl Vcpu) -> usize {
         *self = Self::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             // No device has these.
@@ -101,6 +103,7 @@ impl Gic {
                 *slot = Slot::Stuck;
             }
         }
+        self.slots.iter().filter(|slot| **slot == Slot::Stuck).count()
     }
 
     /// Sets a line.

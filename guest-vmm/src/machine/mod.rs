@@ -15,6 +15,7 @@ pub mod psci;
 pub mod timer;
 mod tree;
 mod vcpu;
+mod wipe;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,8 @@ pub struct Guest<'m, 'c> {
     pub command_line: &'c str,
     /// Hardware address of its network device.
     pub mac: [u8; 6],
+    /// Whether nobody has ever used its memory, so that it is zero.
+    pub is_first: bool,
 }
 
 /// What the virtual CPU does.
@@ -67,6 +70,10 @@ pub struct Guest<'m, 'c> {
 enum State {
     /// Nothing: its memory is being prepared.
     Preparing(Loader),
+    /// It runs our own few instructions ([`wipe`]).
+    Wiping,
+    /// It has run them.
+    Wiped,
     /// It runs, or will as soon as its exit is answered.
     Running,
     /// It waits for an interrupt. The timer's is due at that tick.
@@ -82,6 +89,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Off,
+    Reset,
     FetchOutsideRam(u64),
     Unknown(u64),
 }
@@ -90,6 +98,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("it has switched its machine off"),
+            Self::Reset => f.write_str("it has reset its machine"),
             Self::FetchOutsideRam(address) => {
                 write!(f, "it executes what is not memory, at {address:#x}")
             }
@@ -109,11 +118,9 @@ pub struct Machine<'m, V> {
     gic: Gic,
     uart: Pl011,
     net: Net,
-    mac: [u8; 6],
     state: State,
     /// The virtual CPU waits for the answer to an exit.
     at_exit: bool,
-    outages: u64,
     misbehaviours: u64,
 }
 
@@ -128,7 +135,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
         guest: &Guest<'m, '_>,
         print: fn(fmt::Arguments<'_>),
     ) -> Result<Self, BootError> {
-        // If this domain was restarted, the old guest still runs.
+        // If this domain was started anew, the guest of its life before still runs.
         vcpu.stop();
         let ram = GuestRam::new(guest.ram, RAM_BASE);
         let layout = Layout::new(&ram, &guest.images)?;
@@ -137,7 +144,6 @@ impl<'m, V: Vcpu> Machine<'m, V> {
         if tree.len() as u64 > boot::TREE_BYTES_MAX {
             return Err(BootError::Tree);
         }
-        let loader = Loader::new(boot::is_fresh(&mut vcpu));
         Ok(Self {
             vcpu,
             print,
@@ -148,10 +154,8 @@ impl<'m, V: Vcpu> Machine<'m, V> {
             gic: Gic::new(),
             uart: Pl011::new(),
             net: Net::new(guest.mac),
-            mac: guest.mac,
-            state: State::Preparing(loader),
+            state: State::Preparing(Loader::new(guest.is_first)),
             at_exit: false,
-            outages: 0,
             misbehaviours: 0,
         })
     }
@@ -161,12 +165,8 @@ impl<'m, V: Vcpu> Machine<'m, V> {
         self.net.link(self.ram)
     }
 
-    /// How often the guest went down: it reset its machine, or ended.
-    pub fn outages(&self) -> u64 {
-        self.outages
-    }
-
-    /// Whether the guest is down for good.
+    /// Whether the guest is down for good: it has reset its machine, switched it off, or lost its way. The next
+    /// one is another machine's.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
     }
@@ -174,8 +174,19 @@ impl<'m, V: Vcpu> Machine<'m, V> {
     /// Handles an exit of the virtual CPU. True: the guest has work for the other end of its network link.
     pub fn exit(&mut self, exit: Exit) -> bool {
         self.at_exit = true;
-        if !matches!(self.state, State::Running) {
-            return false;
+        match self.state {
+            State::Running => {}
+            // An interrupt that it ended; a timer that was on until now.
+            State::Wiping if matches!(exit, Exit::Maintenance { .. } | Exit::Timer) => {
+                return false;
+            }
+            State::Wiping => {
+                self.state = State::Wiped;
+                return false;
+            }
+            State::Preparing(_) | State::Wiped | State::Waiting { .. } | State::Ended => {
+                return false;
+            }
         }
         match exit {
             Exit::Timer => self.gic.set_line(gic::TIMER, true),
@@ -207,6 +218,13 @@ impl<'m, V: Vcpu> Machine<'m, V> {
                 if !ready {
                     return Some(now_ticks);
                 }
+                wipe::enter(&mut self.vcpu, &self.ram, &self.layout);
+                self.state = State::Wiping;
+                self.vcpu.resume();
+                None
+            }
+            State::Wiping => None,
+            State::Wiped => {
                 self.begin();
                 None
             }
@@ -239,7 +257,7 @@ impl<'m, V: Vcpu> Machine<'m, V> {
     #[must_use]
     pub fn answer(&mut self) -> bool {
         let waits = core::mem::take(&mut self.at_exit);
-        let runs = matches!(self.state, State::Running);
+        let runs = matches!(self.state, State::Running | State::Wiping);
         if waits && !runs {
             self.vcpu.stop();
         }
@@ -256,32 +274,25 @@ impl<'m, V: Vcpu> Machine<'m, V> {
         self.gic.deliver(&mut self.vcpu);
     }
 
-    /// The guest's memory is ready: it begins.
+    /// Memory and virtual CPU are ready: the guest begins.
     fn begin(&mut self) {
-        self.uart = Pl011::new();
-        self.net = Net::new(self.mac);
-        boot::enter(&mut self.vcpu, &self.layout);
-        self.gic.reset(&mut self.vcpu);
+        // The exit at which it is needs no answer.
+        self.vcpu.stop();
+        self.at_exit = false;
+        wipe::leave(&mut self.vcpu, &self.ram, &self.layout);
+        boot::enter(&mut self.vcpu, self.layout.kernel, self.layout.tree);
+        let lost = self.gic.reset(&mut self.vcpu);
+        if lost > 0 {
+            (self.print)(format_args!("{lost} list registers are lost to an earlier guest"));
+        }
         self.vcpu.ack_timer();
         self.state = State::Running;
-        // An exit of the life before is answered by this, if it was not forgotten already.
-        self.at_exit = false;
         self.vcpu.resume();
-    }
-
-    /// The guest begins anew, from the pristine images.
-    fn restart(&mut self) {
-        self.uart.flush(self.print);
-        (self.print)(format_args!("the guest restarts"));
-        self.outages = self.outages.saturating_add(1);
-        self.net = Net::new(self.mac);
-        self.state = State::Preparing(Loader::new(false));
     }
 
     fn end(&mut self, end: End) {
         self.uart.flush(self.print);
         (self.print)(format_args!("the guest has ended: {end}"));
-        self.outages = self.outages.saturating_add(1);
         self.state = State::Ended;
     }
 

@@ -9,7 +9,7 @@ pub enum Call {
     Suspend,
     /// The machine is off, and stays so.
     Off,
-    /// The machine begins anew.
+    /// The machine is to begin anew.
     Reset,
 }
 

@@ -55,6 +55,11 @@ impl Parts {
     }
 
     pub(super) fn machine<'m>(&'m self, ram: &'m Words, cpu: &Cpu) -> Machine<'m, Cpu> {
+        self.machine_in(ram, cpu, true)
+    }
+
+    /// The machine of the first life of a domain, or of a later one.
+    fn machine_in<'m>(&'m self, ram: &'m Words, cpu: &Cpu, is_first: bool) -> Machine<'m, Cpu> {
         let guest = Guest {
             ram,
             images: Images {
@@ -63,20 +68,30 @@ impl Parts {
             },
             command_line: "quiet resh.name=a",
             mac: [2, 0, 0, 0, 0, 1],
+            is_first,
         };
         Machine::new(cpu.clone(), &guest, print).unwrap()
     }
 }
 
-/// Prepares the guest's memory until it runs.
-pub(super) fn start(machine: &mut Machine<'_, Cpu>) {
+/// Prepares the guest's memory until the machine's own program is to run.
+fn prepare(machine: &mut Machine<'_, Cpu>) {
     for _ in 0..100 {
         if machine.settle(0).is_none() {
             return;
         }
     }
-    panic!("the guest does not begin");
+    panic!("the memory is never ready");
 }
+
+/// Prepares the guest's memory, and runs the machine's own program until the guest runs.
+pub(super) fn start(machine: &mut Machine<'_, Cpu>, cpu: &Cpu) {
+    prepare(machine);
+    assert!(exit(machine, cpu, SMC, 0), "the guest does not begin");
+}
+
+/// What the machine's own program ends with.
+const SMC: Exit = Exit::Trap { syndrome: 0x17 << 26 };
 
 /// A machine that runs, and its processor.
 macro_rules! running {
@@ -84,7 +99,7 @@ macro_rules! running {
         let $parts = Parts::new();
         let $cpu = Cpu::new();
         let mut $machine = $parts.machine(&$parts.ram, &$cpu);
-        start(&mut $machine);
+        start(&mut $machine, &$cpu);
         PRINTED.take();
     };
 }
@@ -156,13 +171,14 @@ fn a_guest_begins_as_linux_wants() {
     let cpu = Cpu::new();
     let mut machine = parts.machine(&parts.ram, &cpu);
     assert!(!cpu.0.borrow().runs, "an old guest would still run");
-    start(&mut machine);
+    start(&mut machine, &cpu);
     let (layout, tree) = (machine.layout, machine.tree.clone());
     let log = cpu.0.borrow();
     assert!(log.runs);
     assert_eq!(log.registers.pc, RAM_BASE);
     assert_eq!(log.registers.x[0], layout.tree);
     assert_eq!(log.registers.x[1..], [0; 30]);
+    assert_eq!((log.registers.sp, log.unified), (0, 1));
     assert_eq!(log.registers.spsr, EL1H_MASKED);
     // MMU and caches are off.
     assert_eq!(log.system[&(SystemRegister::SctlrEl1 as u8)] & 0b1_0000_0000_0101, 0);
@@ -306,46 +322,87 @@ fn an_idle_guest_sleeps_until_its_timer() {
     assert_eq!(pending(&cpu), [40]);
 }
 
+/// The guest of the life before was in the midst of interrupts, in all list registers.
 #[test]
-fn a_guest_that_resets_begins_anew() {
+fn nothing_of_a_life_before_is_left() {
     running!(parts, cpu, machine);
     let ram = GuestRam::new(&parts.ram, RAM_BASE);
-    enable(&mut machine, &cpu, 40);
-    machine.gic.set_line(40, true);
-    machine.settle(0);
-    assert_eq!(pending(&cpu), [40]);
     ram.write(RAM_BASE, b"spoilt").unwrap();
     ram.write(RAM_BASE + (2 << 20), b"a secret of the life before").unwrap();
-    // In the middle of an interrupt.
-    cpu.0.borrow_mut().lists[1] = List::Active { intid: 41 };
-    assert!(!call(&mut machine, &cpu, 0x8400_0009));
-    assert_eq!((machine.outages(), machine.has_ended()), (1, false));
-    assert!(!cpu.0.borrow().runs);
-    start(&mut machine);
-    let log = cpu.0.borrow();
-    assert!(log.runs);
-    assert_eq!((log.registers.pc, log.registers.x[0]), (RAM_BASE, machine.layout.tree));
-    // Nothing of the life before is left: neither memory nor interrupts, but for the active one.
-    for (index, list) in log.lists.iter().enumerate() {
-        match list {
-            List::Pending { intid, priority: 31 } => assert!(*intid >= 92),
-            List::Active { .. } => assert_eq!(index, 1),
-            list => panic!("{list:?}"),
-        }
+    for (index, list) in cpu.0.borrow_mut().lists.iter_mut().enumerate() {
+        *list = match index {
+            0 => List::Pending { intid: 40, priority: 0 },
+            _ => List::Active { intid: 40 + index as u16 },
+        };
     }
-    let mut bytes = [0; 27];
+    let mut next = parts.machine_in(&parts.ram, &cpu, false);
+    assert!(!cpu.0.borrow().runs, "the guest of the life before still runs");
+    prepare(&mut next);
+    let begin = wipe_address(&next);
+    assert_eq!(cpu.0.borrow().registers.pc, begin);
+    assert_eq!(ram.read_u32(begin), Ok(0xd2a1_0020), "movz x0, #0x801, lsl #16");
+    assert_eq!(cpu.0.borrow().registers.spsr, EL1H_MASKED);
+    // Our program ends the active ones. A timer that was on changes nothing.
+    assert!(exit(&mut next, &cpu, Exit::Timer, 0));
+    for index in 1..4 {
+        cpu.0.borrow_mut().lists[index] = List::Empty;
+        assert!(exit(&mut next, &cpu, Exit::Maintenance { index }, 0));
+        assert_eq!(cpu.0.borrow().registers.pc, begin);
+    }
+    exit(&mut next, &cpu, SMC, 0);
+    {
+        let log = cpu.0.borrow();
+        assert!(log.runs);
+        assert_eq!((log.registers.pc, log.registers.x[0]), (RAM_BASE, next.layout.tree));
+        let idle = |list: &List| matches!(list, List::Pending { intid: 92.., priority: 31 });
+        assert!(log.lists.iter().all(idle), "{:?}", log.lists);
+    }
+    let mut bytes = [0xff; 27];
     ram.read(RAM_BASE + (2 << 20), &mut bytes).unwrap();
     assert_eq!(bytes, [0; 27]);
     assert_eq!(ram.read_u8(RAM_BASE), Ok(0));
-    drop(log);
-    // The active one does not come back, and its list register is used again once it ended.
-    enable(&mut machine, &cpu, 42);
-    cpu.0.borrow_mut().lists[1] = List::Empty;
-    assert!(exit(&mut machine, &cpu, Exit::Maintenance { index: 1 }, 0));
+    let mut page = [0xff; 4096];
+    ram.read(begin, &mut page).unwrap();
+    assert_eq!(page, [0; 4096], "our program is left");
+    // All list registers can be used.
+    for intid in 40..44 {
+        enable(&mut next, &cpu, intid);
+    }
+    gicd(&mut next, &cpu, 0x104, 0xf << 8);
+    (40..44).for_each(|intid| next.gic.set_line(intid, true));
+    next.settle(0);
+    assert_eq!(pending(&cpu), [40, 41, 42, 43]);
+    assert!(PRINTED.take().is_empty());
+    drop(machine);
+}
+
+fn wipe_address(machine: &Machine<'_, Cpu>) -> u64 {
+    machine.layout.initramfs.0 - 4096
+}
+
+#[test]
+fn a_list_register_that_stays_in_use_is_left_alone_and_told() {
+    let parts = Parts::new();
+    let cpu = Cpu::new();
+    cpu.0.borrow_mut().lists[1] = List::Active { intid: 41 };
+    let mut machine = parts.machine_in(&parts.ram, &cpu, false);
+    start(&mut machine, &cpu);
+    assert_eq!(PRINTED.take(), ["1 list registers are lost to an earlier guest"]);
     machine.gic.set_line(42, true);
-    machine.settle(0);
+    enable(&mut machine, &cpu, 42);
     assert_eq!(pending(&cpu), [42]);
-    assert_eq!(PRINTED.take(), ["the guest restarts"]);
+    assert_eq!(cpu.0.borrow().lists[1], List::Active { intid: 41 });
+}
+
+#[test]
+fn a_guest_that_resets_has_ended() {
+    running!(parts, cpu, machine);
+    assert!(!machine.has_ended());
+    assert!(!call(&mut machine, &cpu, 0x8400_0009));
+    assert!(machine.has_ended());
+    assert_eq!(machine.settle(u64::MAX), None);
+    assert!(!cpu.0.borrow().runs);
+    assert_eq!(PRINTED.take(), ["the guest has ended: it has reset its machine"]);
 }
 
 #[test]
@@ -355,7 +412,7 @@ fn a_guest_that_is_off_stays_off() {
         access(&mut machine, &cpu, UART_BASE, Some(u64::from(*byte)));
     }
     assert!(!call(&mut machine, &cpu, 0x8400_0008));
-    assert_eq!((machine.outages(), machine.has_ended()), (1, true));
+    assert!(machine.has_ended());
     assert_eq!(machine.settle(u64::MAX), None);
     assert!(!cpu.0.borrow().runs);
     let printed = PRINTED.take();
@@ -416,15 +473,4 @@ fn a_guest_that_leaves_its_memory_ends() {
     assert_eq!(PRINTED.take().len(), 1);
     assert_eq!(machine.settle(0), None);
     assert!(!cpu.0.borrow().runs);
-}
-
-#[test]
-fn memory_of_an_earlier_life_of_the_domain_is_cleared() {
-    running!(parts, cpu, machine);
-    parts.ram[100_000].store(7, Ordering::Relaxed);
-    let mut next = parts.machine(&parts.ram, &cpu);
-    assert!(!cpu.0.borrow().runs);
-    start(&mut next);
-    assert_eq!(parts.ram[100_000].load(Ordering::Relaxed), 0);
-    drop(machine);
 }

@@ -72,6 +72,10 @@ pub trait Vcpu {
     /// Sets its registers. It does not begin to run.
     fn set_registers(&mut self, registers: &Registers);
 
+    /// As [`set_registers`](Self::set_registers), for a program that begins: whatever other registers its
+    /// thread has are 0.
+    fn begin(&mut self, registers: &Registers);
+
     /// The value of a system register.
     fn read(&mut self, register: SystemRegister) -> u64;
 
@@ -94,7 +98,9 @@ pub trait Vcpu {
     /// Lets it run from where its registers say.
     fn resume(&mut self);
 
-    /// Makes what was stored to `memory` visible to a guest that runs with its caches off, both as data
-    /// and as instructions.
+    /// Makes what was stored to `memory` visible to a guest that runs with its caches off.
     fn clean(&mut self, memory: &Words);
+
+    /// Makes instructions that were stored to `memory`, which lies within a page, visible as such.
+    fn unify(&mut self, memory: &Words);
 }

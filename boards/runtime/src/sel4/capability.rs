@@ -10,6 +10,8 @@ use crate::{Channel, Child, MessageInfo};
 
 /// Where everybody's messages arrive.
 pub(crate) const INPUT: u64 = 1;
+/// The address space.
+pub(crate) const ADDRESS_SPACE: u64 = 3;
 /// The reply object.
 pub(crate) const REPLY: u64 = 4;
 /// Microkit's own monitor.

@@ -2,6 +2,8 @@
 
 use resh_channel::memory::Words;
 
+use super::abi::invocation;
+use super::capability::{ADDRESS_SPACE, Refused, invoke};
 use super::symbols;
 use crate::NotGranted;
 
@@ -89,3 +91,14 @@ pub fn clean_to_memory(words: &Words) {
 /// There is nothing to clean where there is no seL4.
 #[cfg(not(target_os = "none"))]
 pub fn clean_to_memory(_: &Words) {}
+
+/// Lets nobody execute what was in `words` before, from the instruction cache (`seL4_ARM_VSpace_Unify_Instruction`;
+/// where that cache goes by virtual addresses, the kernel drops all of it). `words` lie within one page.
+///
+/// # Errors
+/// The kernel refuses: they do not.
+pub fn unify_instructions(words: &Words) -> Result<(), Refused> {
+    let range = words.as_ptr_range();
+    let values = [range.start as u64, range.end as u64];
+    invoke(ADDRESS_SPACE, invocation::ARMV_SPACE_UNIFY_INSTRUCTION, values).map(drop)
+}

@@ -27,7 +27,7 @@ pub mod program;
 pub use abi::vcpu_register;
 pub use capability::Refused;
 pub use fault::Fault;
-pub use mmio::{Mmio, clean_to_memory, mmio};
+pub use mmio::{Mmio, clean_to_memory, mmio, unify_instructions};
 pub use symbols::{Patched, Region, Symbols, Variable};
 pub use time::{now_ticks, ticks_per_s};
 pub use vcpu::{Registers, Vcpu};

@@ -1,7 +1,7 @@
 //! A guest's virtual CPU (seL4 manual, section "Virtualisation"; Microkit manual, "Virtual machines").
 
 use super::abi::invocation;
-use super::capability::{Refused, VCPU_THREADS, VCPUS, invoke, invoke_many};
+use super::capability::{CONTEXT_WORDS, Refused, VCPU_THREADS, VCPUS, invoke, invoke_many};
 use super::system_call::mr;
 
 /// The registers of a virtual CPU's thread.
@@ -123,12 +123,23 @@ impl Vcpu {
         Registers::from_words(|at| first.get(at).copied().unwrap_or_else(|| mr(at)))
     }
 
-    /// Sets its registers, and lets it run from there if `resume`. Overwrites the message registers.
-    pub fn write_registers(self, registers: &Registers, resume: bool) {
-        let mut values = [0; 2 + WORDS];
-        values[0] = u64::from(resume);
-        values[1] = WORDS as u64;
-        values[2..].copy_from_slice(&registers.to_words());
+    /// Sets its registers. Overwrites the message registers.
+    pub fn write_registers(self, registers: &Registers) {
+        self.write_words::<{ 2 + WORDS }>(registers);
+    }
+
+    /// Sets its registers for a program that begins: the thread pointers of user programs are 0. Overwrites the
+    /// message registers.
+    pub fn begin(self, registers: &Registers) {
+        self.write_words::<{ 2 + CONTEXT_WORDS }>(registers);
+    }
+
+    /// Sets `N` - 2 registers: those in `registers`, and 0.
+    fn write_words<const N: usize>(self, registers: &Registers) {
+        let mut values = [0; N];
+        // Do not resume it, no flags.
+        values[1] = (N - 2) as u64;
+        values[2..2 + WORDS].copy_from_slice(&registers.to_words());
         let answer = invoke_many(self.thread(), invocation::TCB_WRITE_REGISTERS, &values);
         self.expect("write its registers", answer);
     }

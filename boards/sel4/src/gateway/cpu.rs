@@ -52,7 +52,12 @@ impl Vcpu for Cpu {
 
     fn set_registers(&mut self, registers: &Registers) {
         let Registers { pc, sp, spsr, x } = *registers;
-        self.0.write_registers(&sel4::Registers { pc, sp, spsr, x }, false);
+        self.0.write_registers(&sel4::Registers { pc, sp, spsr, x });
+    }
+
+    fn begin(&mut self, registers: &Registers) {
+        let Registers { pc, sp, spsr, x } = *registers;
+        self.0.begin(&sel4::Registers { pc, sp, spsr, x });
     }
 
     fn read(&mut self, register: SystemRegister) -> u64 {
@@ -81,5 +86,10 @@ impl Vcpu for Cpu {
 
     fn clean(&mut self, memory: &Words) {
         sel4::clean_to_memory(memory);
+    }
+
+    fn unify(&mut self, memory: &Words) {
+        // It is within a page, and what is refused would be an older program in its place at worst.
+        let _ = sel4::unify_instructions(memory);
     }
 }

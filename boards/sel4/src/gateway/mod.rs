@@ -1,14 +1,15 @@
 //! The domain of one replica: the machine of its guest, and the gateway that is the client of the guest's
 //! servers over the machine's network link.
 //!
-//! Both live in one domain, and have one deadline between them. The gateway comes in with the voter only
-//! once every server of the guest accepts connections: until then the replica is one that is still down.
+//! Both live in one domain, have one deadline between them, and one life: with the guest's end, a reset of its machine
+//! included, the domain's ends too, and the supervisor starts both anew. So the voter hears of every end, and no
+//! answer of one guest is taken for another's. The gateway comes in with the voter only once every server of the guest
+//! accepts connections: until then the replica is one that is still down.
 
 mod cpu;
 mod shared;
 mod start;
 
-use core::cell::Cell;
 use core::fmt;
 
 use gateway::Broken;
@@ -29,16 +30,30 @@ struct Domain<G> {
     machine: SharedMachine,
     tcp: SharedTcp,
     gateway: G,
-    /// Every server of the guest has accepted a connection since the guest began.
-    serves: &'static Cell<bool>,
-    /// They have once, and the gateway runs since.
-    has_joined: bool,
+    /// Every server of the guest has accepted a connection, and the gateway runs since.
+    serves: bool,
     /// When the gateway is to be called, in milliseconds.
     gateway_at_ms: Option<u64>,
     /// When the machine is.
     machine_at_ms: Option<u64>,
-    /// The guest's outages that the connections know of.
-    outages: u64,
+}
+
+/// Why a domain's life ended. What follows is a fault, of which the supervisor hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The channel to the voter is broken.
+    Gateway(Broken),
+    /// The guest has ended.
+    Guest,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateway(broken) => broken.fmt(f),
+            Self::Guest => f.write_str("its guest has ended"),
+        }
+    }
 }
 
 /// The first millisecond at which `ticks` have passed.
@@ -61,72 +76,54 @@ fn is_due(at_ms: Option<u64>) -> bool {
 
 impl<G: Handler<Error = Broken>> Domain<G> {
     /// Does what there is to do at the voter's side and on the network link.
-    fn run_gateway(&mut self) -> Result<(), Broken> {
-        let outages = self.machine.borrow().outages();
-        if outages != self.outages {
-            self.outages = outages;
-            self.serves.set(false);
-            self.tcp.borrow_mut().guest_restarted();
-        }
-        self.gateway_at_ms = None;
-        if self.has_joined {
-            // It hears first that its connections are gone; while the guest is down it makes no other.
-            self.gateway.notified(ChannelSet::EMPTY)?;
+    fn run_gateway(&mut self) -> Result<(), Ended> {
+        if self.serves {
+            self.gateway.notified(ChannelSet::EMPTY).map_err(Ended::Gateway)?;
             self.gateway_at_ms = deadline();
+            return Ok(());
         }
-        if !self.serves.get() && !self.machine.borrow().has_ended() {
-            self.probe()?;
-        }
-        Ok(())
-    }
-
-    /// Finds out whether the guest serves by now.
-    fn probe(&mut self) -> Result<(), Broken> {
         match self.tcp.borrow_mut().probe(now_ms()) {
             Serving::NotYet { again_at_ms } => {
-                self.gateway_at_ms = earlier(self.gateway_at_ms, Some(again_at_ms));
+                self.gateway_at_ms = Some(again_at_ms);
                 return Ok(());
             }
             Serving::Yes => debug_println!("the guest serves, {} ms after the start", now_ms()),
         }
-        self.serves.set(true);
-        if !self.has_joined {
-            self.has_joined = true;
-            self.gateway.notified(ChannelSet::EMPTY)?;
-            self.gateway_at_ms = deadline();
-        }
-        Ok(())
+        self.serves = true;
+        self.run_gateway()
     }
 
     /// Lets the guest see what has changed, and sets the deadline of both.
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<(), Ended> {
+        if self.machine.borrow().has_ended() {
+            return Err(Ended::Guest);
+        }
         let at_ticks = self.machine.borrow_mut().settle(now_ticks());
         self.machine_at_ms = at_ticks.map(ms_at);
         set_deadline(earlier(self.machine_at_ms, self.gateway_at_ms));
+        Ok(())
     }
 }
 
 impl<G: Handler<Error = Broken>> Handler for Domain<G> {
-    type Error = Broken;
+    type Error = Ended;
 
-    fn notified(&mut self, channels: ChannelSet) -> Result<(), Broken> {
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Ended> {
         // The guest's timer is the machine's alone.
         let timer_only = is_due(self.machine_at_ms) && !is_due(self.gateway_at_ms);
         if channels.contains(VOTER) || !timer_only {
             self.run_gateway()?;
         }
-        self.settle();
-        Ok(())
+        self.settle()
     }
 
-    fn fault(&mut self, _: Child, message: MessageInfo) -> Result<Option<MessageInfo>, Broken> {
+    fn fault(&mut self, _: Child, message: MessageInfo) -> Result<Option<MessageInfo>, Ended> {
         let network = self.machine.borrow_mut().exit(exit_of(message));
-        let is_down = self.machine.borrow().outages() != self.outages;
         // A guest that never stops exiting does not hold up the gateway.
-        if network || is_down || is_due(self.gateway_at_ms) {
+        if network || is_due(self.gateway_at_ms) {
             self.run_gateway()?;
         }
-        self.settle();
+        self.settle()?;
         let runs_on = self.machine.borrow_mut().answer();
         Ok(runs_on.then(|| MessageInfo::new(0, 0)))
     }

@@ -1,6 +1,6 @@
 //! What two sides of this domain use in turns: the machine, and the connections over its network link.
 
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 
 use gateway::upstream::{Event, Opening, Received, Refused, Sent, Upstream};
 use guest_vmm::machine::Machine;
@@ -32,53 +32,46 @@ impl Frames for Wire {
 }
 
 /// The gateway's hold on the connections.
-pub(super) struct Connections {
-    pub(super) tcp: SharedTcp,
-    /// Whether the guest serves. One that does not refuses at once, and nobody waits for it.
-    pub(super) serves: &'static Cell<bool>,
-}
+pub(super) struct Connections(pub(super) SharedTcp);
 
 impl Upstream for Connections {
     fn begin(&mut self, now_ms: u64) {
-        self.tcp.borrow_mut().begin(now_ms);
+        self.0.borrow_mut().begin(now_ms);
     }
 
     fn open(&mut self, session: usize, service: usize) -> Result<Opening, Refused> {
-        if !self.serves.get() {
-            return Err(Refused);
-        }
-        self.tcp.borrow_mut().open(session, service)
+        self.0.borrow_mut().open(session, service)
     }
 
     fn next_event(&mut self) -> Option<Event> {
-        self.tcp.borrow_mut().next_event()
+        self.0.borrow_mut().next_event()
     }
 
     fn send(&mut self, session: usize, bytes: Bytes<'_>) -> Sent {
-        self.tcp.borrow_mut().send(session, bytes)
+        self.0.borrow_mut().send(session, bytes)
     }
 
     fn send_private(&mut self, session: usize, bytes: &[u8]) -> Sent {
-        self.tcp.borrow_mut().send_private(session, bytes)
+        self.0.borrow_mut().send_private(session, bytes)
     }
 
     fn recv(&mut self, session: usize, into: &Words, limit_bytes: usize) -> Received {
-        self.tcp.borrow_mut().recv(session, into, limit_bytes)
+        self.0.borrow_mut().recv(session, into, limit_bytes)
     }
 
     fn recv_private(&mut self, session: usize, into: &mut [u8]) -> Received {
-        self.tcp.borrow_mut().recv_private(session, into)
+        self.0.borrow_mut().recv_private(session, into)
     }
 
     fn finish(&mut self, session: usize) {
-        self.tcp.borrow_mut().finish(session);
+        self.0.borrow_mut().finish(session);
     }
 
     fn close(&mut self, session: usize, abort: bool) {
-        self.tcp.borrow_mut().close(session, abort);
+        self.0.borrow_mut().close(session, abort);
     }
 
     fn poll(&mut self, now_ms: u64) -> Option<u64> {
-        self.tcp.borrow_mut().poll(now_ms)
+        self.0.borrow_mut().poll(now_ms)
     }
 }

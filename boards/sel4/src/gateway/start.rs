@@ -2,22 +2,22 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::fmt;
 
-use gateway::Broken;
 use gateway::domain::{self, InitError};
 use guest_vmm::machine::boot::{BootError, Images};
 use guest_vmm::machine::{Guest, Machine};
 use guest_vmm::upstream::{AddressError, Settings, Tcp};
 use resh_channel::config::{Appliance, ConfigError};
-use resh_channel::memory::Bytes;
+use resh_channel::memory::{Bytes, Ordering};
+use resh_channel::supervision;
 use sel4_microkit::sel4::now_ticks;
 use sel4_microkit::{Handler, NotGranted, region};
 
 use super::cpu::Cpu;
 use super::shared::{Connections, Wire};
-use super::{Domain, print};
+use super::{Domain, Ended, print};
 
 /// Why the domain of a replica cannot start.
 #[derive(Debug)]
@@ -61,13 +61,17 @@ impl From<NotGranted> for StartError {
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn start() -> Result<impl Handler<Error = Broken>, StartError> {
+pub fn start() -> Result<impl Handler<Error = Ended>, StartError> {
     let appliance = Appliance::in_region(region("config")?).map_err(StartError::Config)?;
     let replica = domain::replica().map_err(StartError::Gateway)?;
     let guest = appliance.guests.get(replica).ok_or(StartError::NoGuest(replica))?;
     let sessions = usize::from(appliance.limits.sessions);
     let settings =
         Settings::of(&appliance, replica, sessions, now_ticks()).map_err(StartError::Address)?;
+    // The supervisor's word, which no life of this domain can change: not what it finds in its own memory.
+    let generation = region("supervision")?
+        .get(supervision::GENERATION + replica)
+        .map_or(0, |word| word.load(Ordering::Acquire));
     let command_line = format!(
         "{} resh.address={}/31 resh.gateway={} resh.name={}",
         guest.command_line,
@@ -84,6 +88,7 @@ pub fn start() -> Result<impl Handler<Error = Broken>, StartError> {
             images: Images { kernel: image("guest_kernel")?, initramfs: image("guest_initramfs")? },
             command_line: &command_line,
             mac: settings.guest_mac,
+            is_first: generation == 1,
         },
         print,
     )
@@ -91,16 +96,6 @@ pub fn start() -> Result<impl Handler<Error = Broken>, StartError> {
     // They live as long as the domain.
     let machine = &*Box::leak(Box::new(RefCell::new(machine)));
     let tcp = &*Box::leak(Box::new(RefCell::new(Tcp::new(Wire(machine), settings))));
-    let serves = &*Box::leak(Box::new(Cell::new(false)));
-    let gateway = domain::start_fitted(Connections { tcp, serves }).map_err(StartError::Gateway)?;
-    Ok(Domain {
-        machine,
-        tcp,
-        gateway,
-        serves,
-        has_joined: false,
-        gateway_at_ms: None,
-        machine_at_ms: None,
-        outages: 0,
-    })
+    let gateway = domain::start_fitted(Connections(tcp)).map_err(StartError::Gateway)?;
+    Ok(Domain { machine, tcp, gateway, serves: false, gateway_at_ms: None, machine_at_ms: None })
 }

@@ -25,6 +25,7 @@ pub(in super::super) struct Log {
     pub(in super::super) stops: u32,
     pub(in super::super) runs: bool,
     pub(in super::super) cleaned_words: usize,
+    pub(in super::super) unified: u32,
 }
 
 #[derive(Clone)]
@@ -40,6 +41,7 @@ impl Cpu {
             stops: 0,
             runs: true,
             cleaned_words: 0,
+            unified: 0,
         })))
     }
 }
@@ -51,6 +53,10 @@ impl Vcpu for Cpu {
 
     fn set_registers(&mut self, registers: &Registers) {
         self.0.borrow_mut().registers = *registers;
+    }
+
+    fn begin(&mut self, registers: &Registers) {
+        self.set_registers(registers);
     }
 
     fn read(&mut self, register: SystemRegister) -> u64 {
@@ -95,5 +101,10 @@ impl Vcpu for Cpu {
 
     fn clean(&mut self, memory: &Words) {
         self.0.borrow_mut().cleaned_words += memory.len();
+    }
+
+    fn unify(&mut self, memory: &Words) {
+        assert!(!self.0.borrow().runs && memory.len() <= 512);
+        self.0.borrow_mut().unified += 1;
     }
 }

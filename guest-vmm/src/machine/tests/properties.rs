@@ -67,7 +67,7 @@ proptest! {
         let ram = &memory[GUARD..GUARD + RAM_BYTES / 8];
         let cpu = Cpu::new();
         let mut machine = parts.machine(ram, &cpu);
-        start(&mut machine);
+        start(&mut machine, &cpu);
         let mut now = 0;
         for (exit, x0, x3, ends) in exits {
             now += 1000;
@@ -95,7 +95,7 @@ proptest! {
             let mut next = machine.settle(now);
             let answered = machine.answer();
             cpu.0.borrow_mut().runs |= answered;
-            // Restarts end, and what sleeps for the timer wakes at it.
+            // What sleeps for the timer wakes at it.
             for _ in 0..40 {
                 let Some(at) = next else { break };
                 now = now.max(at);
