@@ -19,6 +19,9 @@ use resh_channel::window::{REPLY_CREDIT_BYTES, REQUEST_CREDIT_BYTES};
 
 const SLOTS: usize = 6;
 
+/// Turns after which a client leaves.
+const PATIENCE: [usize; 3] = [usize::MAX, usize::MAX, 200];
+
 /// Byte `at` of the reply in a session, as an honest replica gives it.
 fn reply_byte(id: SessionId, at: u64) -> u8 {
     (at.wrapping_mul(31) ^ (at >> 8) ^ u64::from(id.index) << 3 ^ u64::from(id.generation)) as u8
@@ -145,6 +148,9 @@ impl Sim<'_> {
             }
             let request = self.random.pick(&[0, 10, 1_000, 200_000]);
             let exchange = plan(id, self.seed).request;
+            // The first one stays to its end.
+            let patience =
+                if generation == 0 && index == 0 { &[usize::MAX][..] } else { &PATIENCE };
             self.clients.push(Client {
                 id,
                 request: exchange.map_or(request, |len| len * self.random.below(20) as u64),
@@ -157,7 +163,7 @@ impl Sim<'_> {
                 fin: false,
                 reset: None,
                 left: false,
-                patience: self.random.pick(&[usize::MAX, usize::MAX, 200]),
+                patience: self.random.pick(patience),
             });
         }
         for at in 0..self.clients.len() {
