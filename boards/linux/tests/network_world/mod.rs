@@ -109,14 +109,22 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts the domain at addresses `listen`, on the stack that `stack` makes.
+    /// Starts the domain with services over TCP at addresses `listen`, on the stack that `stack` makes.
     pub fn new<S: Stack + Datagrams + 'static>(
         listen: Vec<SocketAddr>,
         network: Network,
         stack: impl FnOnce(&Appliance) -> S + Send + 'static,
     ) -> Self {
+        Self::start(appliance(&listen, network), stack)
+    }
+
+    /// Starts the domain of an appliance.
+    pub fn start<S: Stack + Datagrams + 'static>(
+        appliance: Appliance,
+        stack: impl FnOnce(&Appliance) -> S + Send + 'static,
+    ) -> Self {
         let (wait_fd, signal_fd) = start_domain();
-        let appliance = appliance(&listen, network);
+        let listen = appliance.services.iter().map(|service| service.listen).collect();
         let mut bytes = vec![0; config::ENCODED_BYTES_MAX];
         let len = appliance.encode(&mut bytes).expect("a configuration");
         copy_in(region("config").unwrap(), &bytes[..len]);
@@ -269,6 +277,11 @@ impl World<'static> for Host {
 /// Runs `test` in a process of its own, where `host` makes the domain. If that says why it cannot, the test
 /// was not run.
 pub fn case(host: fn() -> Result<Host, String>, test: fn(&mut Host)) {
+    case_of(host, test);
+}
+
+/// The same with any kind of host.
+pub fn case_of<H>(host: impl Fn() -> Result<H, String>, test: impl Fn(&mut H)) {
     const MARK: &str = "RESH_TEST_CASE";
     let this = thread::current().name().expect("tests have names").to_owned();
     if std::env::var_os(MARK).is_some() {
