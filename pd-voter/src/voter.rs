@@ -349,7 +349,9 @@ impl<'m> Voter<'m> {
         let mut from = 0;
         while let Some(index) = self.timers.expired(from, self.now_ms) {
             from = index + 1;
-            if self.sessions[index].is_own() {
+            if self.is_export(index) && self.sessions[index].phase == Phase::Draining {
+                self.end_export(index);
+            } else if self.sessions[index].is_own() && !self.is_export(index) {
                 self.expire_probe(index);
             } else if self.sessions[index].phase == Phase::Draining {
                 self.finish(index);

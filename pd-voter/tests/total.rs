@@ -398,7 +398,7 @@ fn who_hangs_or_errs_is_found_and_recovered() {
 
 #[test]
 fn exports_go_on_beside_all_that() {
-    let faults = [Fault::None, Fault::Mute, Fault::Misframes];
+    let faults = [Fault::None, Fault::Mute, Fault::Misframes, Fault::Falsifies];
     let sum = runs(State::Export, 2 << 20, 2_000, &faults);
     assert!(sum.exports > 5 && sum.recovered > 2, "{} {}", sum.exports, sum.recovered);
 }

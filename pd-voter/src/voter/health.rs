@@ -166,7 +166,9 @@ impl Voter<'_> {
     fn is_missed(&self, replica: usize) -> bool {
         let bit = 1 << replica;
         self.services.iter().any(|service| {
-            let lacks = service.replicas & bit != 0 && service.ready & bit == 0;
+            let lacks = service.replicas & bit != 0
+                && service.ready & bit == 0
+                && !self.waits_for_state(replica);
             lacks && (service.ready != 0 || service.replicas == bit)
         })
     }

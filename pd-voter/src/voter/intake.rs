@@ -271,6 +271,9 @@ impl Voter<'_> {
             _ => session.upload.take(replica, offset)?,
         }
         if session.is_own() {
+            if self.is_export(index) {
+                self.record_export(index, findings);
+            }
             self.settle(index);
             return Ok(());
         }

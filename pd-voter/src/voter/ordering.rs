@@ -8,12 +8,14 @@ use resh_channel::window::pieces;
 
 use super::Voter;
 use super::intake::{Turn, push};
-use crate::limits::STALL_CHECK_MS;
+use crate::disputes;
+use crate::limits::{DRAIN_MS, STALL_CHECK_MS};
 use crate::order::feed::Stage;
 use crate::order::limits::CLIENT_HOLD_MS;
 use crate::order::service::Order;
 use crate::order::{Look, Orders, Outgoing, Stamp};
 use crate::session::{End, Phase, Session, to_gateways};
+use crate::vote::Findings;
 
 /// What the pump of total order needs besides [`Orders`].
 pub(super) struct Ordering<'m> {
@@ -257,7 +259,7 @@ impl Voter<'_> {
     /// A client that does not take its reply holds back all others.
     fn watch_client(&mut self, number: usize) {
         if let Some((index, due_ms)) = self.held_by_client(number)
-            && now_is(due_ms, self.now_ms)
+            && due_ms <= self.now_ms
         {
             self.close(index, Some(Reason::TimeOut));
         }
@@ -273,21 +275,22 @@ impl Voter<'_> {
         (waits && !session.is_own()).then_some((awaited.index, due_ms))
     }
 
-    /// A replica whose feed gets on may take longer; so may one that must wait for an export, or cannot be recovered.
+    /// Whether `replica` must wait for an export, or cannot be recovered at all: to begin anew would not help.
+    pub(super) fn waits_for_state(&self, replica: usize) -> bool {
+        (0..self.services.len()).filter_map(|number| self.ordering.orders.service(number)).any(
+            |order| match order.stage(replica) {
+                Stage::Waiting => order.log_state() != LogState::Whole,
+                stage => stage == Stage::Lost,
+            },
+        )
+    }
+
+    /// A replica whose feed gets on may take longer.
     fn note_progress(&mut self) {
         for replica in 0..REPLICAS_MAX {
-            let mut sum = 0;
-            let mut waits = false;
-            for number in 0..self.services.len() {
-                if let Some(order) = self.ordering.orders.service(number) {
-                    sum += order.progress(replica).0;
-                    waits |= match order.stage(replica) {
-                        Stage::Waiting => order.log_state() == LogState::Exporting,
-                        stage => stage == Stage::Lost,
-                    };
-                }
-            }
-            if waits || sum > self.ordering.progress[replica] {
+            let orders = (0..self.services.len()).filter_map(|n| self.ordering.orders.service(n));
+            let sum = orders.map(|order| order.progress(replica).0).sum();
+            if sum > self.ordering.progress[replica] {
                 self.replicas[replica].life.progressed(self.now_ms);
             }
             self.ordering.progress[replica] = sum;
@@ -447,6 +450,14 @@ impl Voter<'_> {
     pub(super) fn settle_export(&mut self, index: usize, end: Option<End>) {
         let Some((number, read)) = self.ordering.export else { return };
         let session = &self.sessions[index];
+        if session.phase != Phase::Open {
+            // Only who is late with the dump is still compared.
+            return if session.is_drained() {
+                self.end_export(index)
+            } else {
+                self.schedule(index)
+            };
+        }
         let released = session.vote.released();
         let (ended, failed) =
             (session.vote.ended(), matches!(end, Some(End::Aborted | End::NoQuorum)));
@@ -462,24 +473,39 @@ impl Voter<'_> {
             order.export_failed(self.now_ms);
         } else if ended {
             order.export_ended(self.now_ms);
+            self.sessions[index].drain(self.now_ms, DRAIN_MS);
         }
-        if failed || ended {
-            self.end_export(index);
-        } else {
-            self.schedule(index);
-            self.abandon_export(number);
+        self.schedule(index);
+        self.abandon_export(number);
+    }
+
+    /// What the vote on a dump brought to light. Who is outvoted has another state than the others.
+    pub(super) fn record_export(&mut self, index: usize, findings: Findings) {
+        let Session { service, id, .. } = self.sessions[index];
+        for finding in findings {
+            let (replica, outvoted) = (finding.replica, finding.outvoted);
+            disputes::record(&mut self.stats, finding, service, id, self.clock_s);
+            self.stats_changed = true;
+            self.stats_urgent = true;
+            if outvoted {
+                self.accused[replica].get_or_insert(Condemnation::Diverged);
+            }
         }
     }
 
-    /// The session of an export that came to nothing is closed.
+    /// The session of an export that came to nothing, or of which all was heard, is closed.
     fn abandon_export(&mut self, number: usize) {
         let runs = self.ordering.orders.service(number).is_some_and(Order::awaits_dump);
-        if self.ordering.export.is_some_and(|(service, _)| service == number) && !runs {
-            self.end_export(self.export_index());
+        let index = self.export_index();
+        let waits = self.sessions[index].phase == Phase::Open && runs
+            || self.sessions[index].phase == Phase::Draining && !self.sessions[index].is_drained();
+        if self.ordering.export.is_some_and(|(service, _)| service == number) && !waits {
+            self.end_export(index);
         }
     }
 
-    fn end_export(&mut self, index: usize) {
+    /// The session of an export is over.
+    pub(super) fn end_export(&mut self, index: usize) {
         self.ordering.export = None;
         self.close(index, None);
     }
@@ -503,10 +529,6 @@ impl Voter<'_> {
             });
         }
     }
-}
-
-fn now_is(due_ms: u64, now_ms: u64) -> bool {
-    due_ms <= now_ms
 }
 
 /// Writes a record for which there is room.

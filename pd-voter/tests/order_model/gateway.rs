@@ -19,6 +19,8 @@ pub enum Fault {
     Mute,
     /// Its store is not that of the others.
     Wrong,
+    /// It writes out another state than it has.
+    Falsifies,
     /// Its framer errs.
     Misframes,
 }
@@ -237,7 +239,9 @@ impl TotalGateway {
                 true => self.store.dump(),
                 false => self.store.reply(id, request),
             };
-            if self.fault == Fault::Wrong
+            let falsifies =
+                self.fault == Fault::Falsifies && Request(message.arg).is(Request::EXPORT);
+            if (self.fault == Fault::Wrong || falsifies)
                 && let Some(byte) = reply.first_mut()
             {
                 *byte ^= 1;
