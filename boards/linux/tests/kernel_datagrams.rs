@@ -2,88 +2,29 @@
 
 mod network_world;
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use network_world::common::suite::World;
 use network_world::common::udp::{self, UdpWorld};
-use network_world::common::voter::{Service, Voter};
+use network_world::common::voter::Service;
 use network_world::common::{Rng, patterns};
-use network_world::{Host, appliance, case_of};
+use network_world::datagrams::UdpHost;
+use network_world::{appliance, case_of};
 use resh::listener::Listener;
 use resh_channel::config::{Network, Transport};
 use resh_channel::message::DATAGRAM_BYTES_MAX;
-use resh_channel::stats::NetworkStats;
-
-struct UdpHost {
-    host: Host,
-    clients: Vec<UdpSocket>,
-    buffer: Vec<u8>,
-}
 
 /// A free port at `ip`.
 fn free(ip: &str) -> Option<SocketAddr> {
     UdpSocket::bind((ip, 0)).and_then(|held| held.local_addr()).ok()
 }
 
-/// A domain with services over UDP at these addresses, where the host has such.
+/// A domain with services over UDP at these addresses, where the host has such. Clients are at 127.0.0.1 and the
+/// addresses after it.
 fn start(ips: &[&str]) -> Result<UdpHost, String> {
-    let listen: Vec<SocketAddr> = ips.iter().filter_map(|ip| free(ip)).collect();
-    let mut appliance = appliance(&listen, Network::Kernel);
-    for service in &mut appliance.services {
-        service.transport = Transport::Udp;
-    }
+    let listen = ips.iter().filter_map(|ip| free(ip)).collect();
     let bind = |appliance: &_| Listener::bind(appliance).expect("addresses on loopback");
-    let buffer = vec![0; DATAGRAM_BYTES_MAX + 1];
-    Ok(UdpHost { host: Host::start(appliance, bind), clients: Vec::new(), buffer })
-}
-
-impl UdpWorld<'static> for UdpHost {
-    fn client(&mut self, host: usize) -> usize {
-        let ip = Ipv4Addr::new(127, 0, 0, 1 + host as u8);
-        let socket = UdpSocket::bind((ip, 0)).expect("an address on loopback");
-        // A reply from anywhere else would not be let in.
-        socket.connect(self.host.listen[0]).expect("connected");
-        socket.set_nonblocking(true).expect("a socket");
-        self.clients.push(socket);
-        self.clients.len() - 1
-    }
-
-    fn address(&mut self, client: usize) -> SocketAddr {
-        self.clients[client].local_addr().expect("an address")
-    }
-
-    fn send(&mut self, client: usize, bytes: &[u8]) {
-        assert_eq!(self.clients[client].send(bytes).expect("sent"), bytes.len());
-    }
-
-    fn receive(&mut self, client: usize) -> Option<Vec<u8>> {
-        match self.clients[client].recv(&mut self.buffer) {
-            Ok(len) => Some(self.buffer[..len].to_vec()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn most_bytes(&self) -> usize {
-        DATAGRAM_BYTES_MAX
-    }
-
-    fn step(&mut self) {
-        self.host.step();
-    }
-
-    fn pass(&mut self, time_ms: u64) {
-        self.host.pass(time_ms);
-    }
-
-    fn voter(&mut self) -> &mut Voter<'static> {
-        self.host.voter()
-    }
-
-    fn stats(&mut self) -> NetworkStats {
-        self.host.stats()
-    }
+    let host = |host| Ipv4Addr::new(127, 0, 0, 1 + host as u8).into();
+    Ok(UdpHost::start(listen, Network::Kernel, DATAGRAM_BYTES_MAX, host, bind))
 }
 
 fn case(test: fn(&mut UdpHost)) {

@@ -4,6 +4,8 @@
 
 #[path = "../../../../pd-network/tests/common/mod.rs"]
 pub mod common;
+pub mod datagrams;
+pub mod tap;
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
