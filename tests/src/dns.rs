@@ -251,6 +251,7 @@ pub(crate) fn dig(context: &Context) -> CaseResult {
 
 /// One server has other addresses than the rest: no reply shows them, and the record shows who it was.
 pub(crate) fn a_false_record(context: &Context) -> CaseResult {
+    const ASKED: usize = 30 * CLIENTS;
     let true_zone = write_zone(&context.dir, "zones", dns_servers::zone_text())?;
     for liar in 0..SERVERS.len() {
         let dir = context.dir.join(format!("liar-{liar}"));
@@ -260,15 +261,22 @@ pub(crate) fn a_false_record(context: &Context) -> CaseResult {
         let mut zones = [&true_zone; 3];
         zones[liar] = &false_zone;
         let names = Names::of(&context, zones)?;
-        clients_ask(names.appliance.address, context.seed, 480)?;
+        clients_ask(names.appliance.address, context.seed, ASKED)?;
         let liar = names.servers[liar].name;
         let status = names.appliance.settled()?;
         for server in &names.servers {
             let divergences = status.counter(server.name, "divergences");
-            let right = if server.name == liar { divergences > 0 } else { divergences == 0 };
+            // Some of what it says may come after its session has ended.
+            let right = match server.name == liar {
+                true => divergences as usize > ASKED * 9 / 10,
+                false => divergences == 0,
+            };
             ensure!(right, "{} differed {divergences} times: {:#}", server.name, status.0);
         }
-        println!("note: {liar} outvoted in {} sessions", status.counter(liar, "divergences"));
+        println!(
+            "note: {liar} outvoted in {} of {ASKED} sessions",
+            status.counter(liar, "divergences")
+        );
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod framing;
 mod hostile;
 mod http_table;
 mod isolation;
+mod login;
 mod redis;
 mod sel4;
 mod sessions;
@@ -45,6 +46,7 @@ const CASES: &[Case] = &[
     case("clients.python_requests", 60, clients::python_requests),
     case("clients.wrk", 60, clients::wrk),
     case("clients.chromium", 180, clients::chromium),
+    case("login.sessions_survive_a_recovery", 180, login::sessions_survive_a_recovery),
     case("redis.redis_cli", 60, redis::redis_cli),
     case("redis.redis_benchmark", 120, redis::redis_benchmark),
     case("redis.echo", 120, redis::echo),
@@ -67,6 +69,9 @@ const CASES: &[Case] = &[
     case("smoltcp.wrk", 60, |context| smoltcp::run_case(context, "clients.wrk")),
     case("smoltcp.redis_cli", 60, |context| smoltcp::run_case(context, "redis.redis_cli")),
     case("smoltcp.echo", 120, |context| smoltcp::run_case(context, "redis.echo")),
+    case("smoltcp.dns", 60, |context| smoltcp::run_case(context, "dns.ten_thousand_queries")),
+    case("smoltcp.dnsperf", 60, |context| smoltcp::run_case(context, "dns.dnsperf")),
+    case("smoltcp.dns_big", 60, |context| smoltcp::run_case(context, "dns.big_answers")),
     case("smoltcp.bulk", 240, |context| smoltcp::run_case(context, "bulk.down_and_up")),
     case("smoltcp.a_thousand_at_once", 60, |context| {
         smoltcp::run_case(context, "sessions.a_thousand_at_once")

@@ -4,6 +4,8 @@ use core::cmp::Ordering;
 
 /// Longest name, its root label included (RFC 1035 section 2.3.4).
 pub(super) const NAME_BYTES_MAX: usize = 255;
+/// Most labels and pointers in a name: there are 128 labels at most, and as many pointers make no sense.
+const PARTS_MAX: usize = 256;
 /// Two bytes that begin so are a pointer to the rest of the name.
 const POINTER: u8 = 0xc0;
 
@@ -28,7 +30,7 @@ impl Name {
     pub(super) fn read_as_spelled(message: &[u8], at: usize) -> Option<(Self, usize)> {
         let mut name = Self { bytes: [0; NAME_BYTES_MAX], len: 0 };
         let (mut at, mut part, mut next) = (at, at, None);
-        loop {
+        for _ in 0..PARTS_MAX {
             let first = *message.get(at)?;
             if first & POINTER == POINTER {
                 let target = pointed(message, at)?;
@@ -51,6 +53,7 @@ impl Name {
                 return Some((name, next.unwrap_or(at)));
             }
         }
+        None
     }
 
     /// Where what follows the name at `at` begins.
@@ -136,6 +139,8 @@ impl Ord for Name {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     #[test]
@@ -170,6 +175,16 @@ mod tests {
         // Two names that point to each other.
         assert!(Name::read(b"\x01a\xc0\x04\x01b\xc0\x00", 4).is_none());
         assert!(Name::read(b"\x00\xc0\x03\xc0\x01", 1).is_none());
+    }
+
+    #[test]
+    fn a_long_way_over_pointers_is_refused() {
+        let mut bytes = vec![0, 0];
+        for at in (0..1000u16).step_by(2) {
+            bytes.extend((0xc000 | at).to_be_bytes());
+        }
+        assert!(Name::read(&bytes, 400).is_some());
+        assert!(Name::read(&bytes, 600).is_none());
     }
 
     #[test]
