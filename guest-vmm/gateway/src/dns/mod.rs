@@ -7,6 +7,7 @@
 //! [`Dns`] serves one session: over UDP one query, over TCP any number of them, which are answered one after another
 //! in the order in which they came. It does no I/O, knows no time, and allocates in [`Dns::new`] only.
 
+mod buffer;
 mod message;
 mod name;
 mod query;
@@ -20,12 +21,10 @@ use alloc::vec;
 use resh_channel::config::{Service, Transport};
 
 use crate::canonicaliser::{Canonicaliser, ConnectionWish, Context, End};
+use buffer::{Incoming, LENGTH_BYTES, Outgoing};
 use message::{Message, RECORD_BYTES_MIN, is_answer};
 use query::{FORWARDED_BYTES_MAX, QUERY_BYTES_MAX, Query, UDP_BYTES};
-use wire::{HEADER_BYTES, MESSAGE_BYTES_MAX, Writer, rcode, u16_at};
-
-/// Over TCP the length of a message stands before it (RFC 1035 section 4.2.2).
-const LENGTH_BYTES: usize = 2;
+use wire::{MESSAGE_BYTES_MAX, Writer, rcode, u16_at};
 
 /// A query that a server is asked.
 struct Exchange {
@@ -40,19 +39,6 @@ enum Link {
     Wanted,
     Open,
     Closing,
-}
-
-/// A message that comes in pieces, after its length.
-struct Incoming {
-    bytes: Box<[u8]>,
-    len: usize,
-}
-
-/// A message that goes out in pieces.
-struct Outgoing {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
 }
 
 /// One client session.
@@ -356,86 +342,5 @@ impl Canonicaliser for Dns {
         self.used = false;
         self.client_fin = false;
         self.end = None;
-    }
-}
-
-impl Incoming {
-    fn new(capacity: usize) -> Self {
-        Self { bytes: vec![0; capacity].into_boxed_slice(), len: 0 }
-    }
-
-    /// The length that stands at the beginning, with its own, once it is here.
-    fn expected(&self) -> Option<usize> {
-        let len = u16_at(&self.bytes, 0).filter(|_| self.len >= LENGTH_BYTES)?;
-        Some(LENGTH_BYTES + usize::from(len))
-    }
-
-    /// The length of the message with that before it, if all of it is here.
-    fn whole(&self) -> Option<usize> {
-        self.expected().filter(|&expected| self.len >= expected)
-    }
-
-    /// Appends bytes up to `until` and no further.
-    fn fill(&mut self, bytes: &[u8], until: usize) -> usize {
-        let len = bytes.len().min(until.saturating_sub(self.len));
-        let (Some(place), Some(bytes)) =
-            (self.bytes.get_mut(self.len..self.len + len), bytes.get(..len))
-        else {
-            return 0;
-        };
-        place.copy_from_slice(bytes);
-        self.len += len;
-        len
-    }
-
-    /// Takes bytes up to the end of a message.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        let taken = self.fill(bytes, LENGTH_BYTES);
-        let expected = self.expected().unwrap_or(LENGTH_BYTES);
-        taken + self.fill(bytes.get(taken..).unwrap_or(&[]), expected)
-    }
-
-    /// Takes bytes up to the end of a query, and says how long it is if it is whole. Of one that is too long
-    /// the header is enough.
-    fn take_query(&mut self, bytes: &[u8]) -> (usize, Option<usize>) {
-        let taken = self.fill(bytes, LENGTH_BYTES);
-        let Some(expected) = self.expected() else { return (taken, None) };
-        let too_long = expected > LENGTH_BYTES + QUERY_BYTES_MAX;
-        let until = if too_long { LENGTH_BYTES + HEADER_BYTES } else { expected };
-        let taken = taken + self.fill(bytes.get(taken..).unwrap_or(&[]), until);
-        (taken, (self.len >= until).then_some(expected - LENGTH_BYTES))
-    }
-}
-
-impl Outgoing {
-    fn new(capacity: usize) -> Self {
-        Self { bytes: vec![0; capacity].into_boxed_slice(), start: 0, end: 0 }
-    }
-
-    /// Puts the message that `write` writes, and returns the length of, in place of what was there, over TCP after
-    /// its length.
-    fn write(&mut self, tcp: bool, write: impl FnOnce(&mut [u8]) -> usize) {
-        let head = if tcp { LENGTH_BYTES } else { 0 };
-        let len = write(self.bytes.get_mut(head..).unwrap_or(&mut []));
-        if let Some(place) = self.bytes.get_mut(..head).filter(|_| tcp) {
-            place.copy_from_slice(&(len as u16).to_be_bytes());
-        }
-        (self.start, self.end) = (0, head + len);
-    }
-
-    fn data(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or(&[])
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn consume(&mut self, len: usize) {
-        self.start = self.end.min(self.start + len);
-    }
-
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
     }
 }
