@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use resh_tests::process::{find_program, is_root};
+use resh_tests::process::{find_program, is_root, python_with};
 
 use crate::aarch64::Toolchain;
 use crate::problems::Problems;
@@ -33,6 +33,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("strace", "strace"),
 ];
 
+/// A module that some Python must be able to import, and the Debian package that has it.
+const PYTHON_MODULES: &[(&str, &str)] =
+    &[("requests", "python3-requests"), ("flask", "python3-flask")];
+
 /// What seL4 in QEMU needs besides.
 const PROGRAMS_FOR_SEL4: &[(&str, &str)] =
     &[("qemu-system-aarch64", "qemu-system-arm"), ("dpkg-deb", "dpkg")];
@@ -41,9 +45,8 @@ const PROGRAMS_FOR_SEL4: &[(&str, &str)] =
 /// something say so by name.
 pub(crate) fn install_missing() {
     let mut missing = missing_of(PROGRAMS);
-    if !python_has_requests() {
-        missing.push("python3-requests");
-    }
+    let lacking = PYTHON_MODULES.iter().filter(|(module, _)| python_with(module).is_none());
+    missing.extend(lacking.map(|&(_, package)| package));
     install(&missing);
 }
 
@@ -82,11 +85,6 @@ fn install(missing: &[&str]) {
             println!("could not install {package}");
         }
     }
-}
-
-/// Whether Debian's own Python, or the one in `PATH`, can import `requests`.
-fn python_has_requests() -> bool {
-    resh_tests::process::python_with("requests").is_some()
 }
 
 fn apt(action: &[&str], packages: &[&str]) -> bool {
