@@ -10,6 +10,7 @@ pub mod launcher;
 pub mod listener;
 pub mod monitor;
 pub mod programs;
+pub mod replica;
 pub mod runtime_dir;
 pub mod sandbox;
 pub mod status;

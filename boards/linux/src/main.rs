@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use resh::launcher::{self, Options};
-use resh::{allocator, demo, domain, status};
+use resh::{allocator, demo, domain, replica, status};
 
 #[global_allocator]
 static ALLOCATOR: allocator::Sealable = allocator::Sealable;
@@ -58,6 +58,16 @@ enum Command {
         /// Once a second, until the appliance is gone
         #[arg(long)]
         watch: bool,
+        /// Where the appliance's control socket is
+        #[arg(long, value_name = "DIR")]
+        runtime_dir: Option<PathBuf>,
+    },
+    /// Take a replica out, let it in again, or have it begin anew
+    Replica {
+        /// [APPLIANCE] exclude|include|rejuvenate REPLICA: the appliance may be left out if there is but one; the
+        /// replica by number or name
+        #[arg(num_args = 2..=3, required = true, value_name = "WORDS")]
+        words: Vec<String>,
         /// Where the appliance's control socket is
         #[arg(long, value_name = "DIR")]
         runtime_dir: Option<PathBuf>,
@@ -127,6 +137,9 @@ fn main() -> ExitCode {
         }
         Command::Status { name, json, watch, runtime_dir } => {
             status::run(&status::Options { json, watch, runtime_dir, name })
+        }
+        Command::Replica { words, runtime_dir } => {
+            replica::run(&replica::Options { words, runtime_dir })
         }
         Command::Fault { replica, fault, name, runtime_dir } => {
             demo::fault(&demo::FaultOptions { replica, fault, runtime_dir, name })

@@ -1,18 +1,24 @@
 //! The directory in which running appliances of one user are found: one Unix socket for each.
 //!
-//! `<dir>/<name>.sock` is the monitor of the appliance `<name>`; a demo also has `<name>.faults`.
+//! `<dir>/<name>.sock` is the monitor of the appliance `<name>`, `<name>.control` its supervisor; a demo also has
+//! `<name>.faults`.
 //! Whoever can write the directory could pass for an appliance, so it must belong to the user
 //! and be closed to all others.
 
 use std::env;
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// Longest answer to [`ask`] that is read, in bytes.
+const ANSWER_BYTES_MAX: u64 = 4096;
 /// Ending of the monitor's socket.
 pub const STATUS: &str = "sock";
+/// Ending of the supervisor's socket.
+pub const CONTROL: &str = "control";
 /// Ending of the socket through which a demo takes faults.
 pub const FAULTS: &str = "faults";
 
@@ -83,7 +89,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// The path of a socket of the appliance `name`: `ending` is [`STATUS`] or [`FAULTS`].
+/// The path of a socket of the appliance `name`: `ending` is [`STATUS`], [`CONTROL`] or [`FAULTS`].
 ///
 /// # Errors
 /// If the path would be too long for a Unix socket.
@@ -156,6 +162,30 @@ pub fn find(dir: &Path, name: Option<&str>, ending: &str) -> Result<PathBuf, Str
         (None, []) => Err(format!("no {what} runs here ({place} has none)")),
         (None, [only]) => path(only),
         (None, all) => Err(format!("more than one {what} runs here; name one: {}", all.join(", "))),
+    }
+}
+
+/// Says a line with these words to who listens at `socket`, and returns what he did.
+///
+/// # Errors
+/// A text for the operator: why he did not, or that he does not answer within `timeout`.
+pub fn ask(socket: &Path, words: &[&str], timeout: Duration) -> Result<String, String> {
+    let exchange = || -> io::Result<String> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        let words: Vec<_> =
+            words.iter().map(|word| word.replace(char::is_whitespace, "?")).collect();
+        writeln!(stream, "{}", words.join(" "))?;
+        let mut answer = String::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = exchange().map_err(|error| format!("{}: {error}", socket.display()))?;
+    match answer.trim_end().split_once(' ') {
+        Some(("ok", done)) => Ok(done.to_owned()),
+        Some(("error", why)) => Err(why.to_owned()),
+        _ => Err(format!("{}: no answer", socket.display())),
     }
 }
 

@@ -155,8 +155,9 @@ pub fn standing(status: &Status, index: usize, standing: ReplicaStanding) -> imp
     })
 }
 
-/// Why, in words.
-fn reason(reason: Condemnation) -> &'static str {
+/// Why a replica was condemned, in words.
+#[must_use]
+pub fn reason(reason: Condemnation) -> &'static str {
     match reason {
         Condemnation::RingPosition => "its ring claimed an impossible position",
         Condemnation::RingHeader => "its ring held an impossible header",

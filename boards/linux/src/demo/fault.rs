@@ -1,7 +1,5 @@
 //! `resh fault`: makes a replica of a running demo misbehave.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,19 +42,5 @@ fn send(options: &Options) -> Result<String, String> {
     let dir = runtime_dir::resolve(options.runtime_dir.as_deref()).map_err(|e| e.to_string())?;
     let socket = runtime_dir::find(&dir, options.name.as_deref(), runtime_dir::FAULTS)
         .map_err(|why| format!("{why}; faults are for the built-in replicas of `resh demo`"))?;
-    let exchange = || -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(&socket)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        writeln!(stream, "{} {fault}", options.replica.replace(char::is_whitespace, "?"))?;
-        let mut answer = String::new();
-        stream.take(4096).read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(|error| format!("{}: {error}", socket.display()))?;
-    let answer = answer.trim_end();
-    match answer.split_once(' ') {
-        Some(("ok", done)) => Ok(done.to_owned()),
-        Some(("error", why)) => Err(why.to_owned()),
-        _ => Err("the demo did not answer".to_owned()),
-    }
+    runtime_dir::ask(&socket, &[&options.replica, fault.name()], TIMEOUT)
 }

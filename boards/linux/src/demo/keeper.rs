@@ -14,6 +14,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::kind::{Fault, Kind};
 
+/// What the supervisor's restart command says: its process is to be another one.
+pub(super) const RESTART: &str = "restart";
 /// How long whoever sends a fault may take to say which.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest command in bytes.
@@ -105,11 +107,11 @@ impl Keeper {
         }
     }
 
-    /// Obeys `<replica> <fault>`: the replica by its index or name.
+    /// Obeys `<replica> <fault>`, or `<replica> restart`: the replica by its index or name.
     fn apply(&mut self, line: &str) -> Result<String, String> {
-        let (who, fault) =
+        let (who, what) =
             line.trim_end().split_once(' ').ok_or("which replica, and which fault?")?;
-        let fault: Fault = fault.parse()?;
+        let fault = if what == RESTART { None } else { Some(what.parse::<Fault>()?) };
         let names = self.replicas.iter().map(|replica| replica.kind.name());
         let names = names.collect::<Vec<_>>().join(", ");
         let by_index = who.parse().ok().filter(|&index: &usize| index < self.replicas.len());
@@ -117,12 +119,21 @@ impl Keeper {
             .or_else(|| self.replicas.iter().position(|replica| replica.kind.name() == who))
             .ok_or_else(|| format!("no replica `{who}` in this demo; there is: {names}"))?;
         let replica = &mut self.replicas[index];
-        replica.apply(fault)?;
-        Ok(format!("replica {} ({index}): {fault}", replica.kind.name()))
+        match fault {
+            Some(fault) => replica.apply(fault)?,
+            None => replica.restart()?,
+        }
+        Ok(format!("replica {} ({index}): {what}", replica.kind.name()))
     }
 }
 
 impl Replica {
+    /// Ends its process, whatever is wrong with it, and starts another one.
+    fn restart(&mut self) -> Result<(), String> {
+        self.process = None;
+        self.apply(Fault::Clear)
+    }
+
     fn apply(&mut self, fault: Fault) -> Result<(), String> {
         let name = self.kind.name();
         let is_gone = |process: &mut Process| !matches!(process.child.try_wait(), Ok(None));

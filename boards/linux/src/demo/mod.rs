@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub use kind::{Fault, Kind};
 const KEEPER_COMMAND: &str = "__demo-keeper";
 /// First argument of a replica's process.
 const REPLICA_COMMAND: &str = "__demo-replica";
+/// First argument of a replica's restart command.
+const RESTART_COMMAND: &str = "__demo-restart";
 
 /// Where a demo listens if nothing else is said.
 pub const DEFAULT_LISTEN: SocketAddr =
@@ -38,6 +40,8 @@ pub const DEFAULT_LISTEN: SocketAddr =
 pub const DEFAULT_REPLICAS: usize = 3;
 /// Where the page and the metrics are, if nobody else is there.
 const METRICS_PORT: u16 = 9464;
+/// How long the keeper may take to start a replica anew.
+const RESTART_LIMIT: Duration = Duration::from_secs(5);
 /// How long the keeper may take to end.
 const END: Duration = Duration::from_secs(2);
 
@@ -68,6 +72,7 @@ pub fn internal_command(arguments: &[String]) -> Option<ExitCode> {
         [command, kind, address] if command == REPLICA_COMMAND => {
             Some(replica::main(kind, address))
         }
+        [command, socket, kind] if command == RESTART_COMMAND => Some(restart(socket, kind)),
         _ => None,
     }
 }
@@ -141,7 +146,10 @@ impl Demo {
         if demo.replicas.len() != options.replicas {
             return Err(io::Error::other("the demo's replicas did not start"));
         }
-        let config_text = config_text(&demo.name, options.listen, demo.metrics, &demo.replicas);
+        let program = std::env::current_exe()?;
+        let restart = [&program.to_string_lossy(), RESTART_COMMAND, &socket.to_string_lossy()];
+        let config_text =
+            config_text(&demo.name, options.listen, demo.metrics, &demo.replicas, &restart);
         std::fs::write(&demo.config_path, &config_text)?;
         demo.config_text = config_text;
         Ok(demo)
@@ -156,7 +164,7 @@ impl Demo {
         let one = match self.replicas.len() {
             1 => "one replica: nobody to disagree with it, wrong bytes come through",
             2 => "two replicas: the service stops, and says why",
-            _ => "three replicas: nobody notices; corrupt a second one and connections are reset",
+            _ => "three replicas: nobody notices, and it is started anew",
         };
         let mut text = format!(
             "RESH demo: replicas {names} answer as one at http://{listen}/\n\n\
@@ -165,7 +173,8 @@ impl Demo {
              \x20 curl -s http://{listen}/bytes/1000000 | sha256sum\n\
              \x20 resh status {name}\n\
              \x20 resh fault {first} corrupt     # with {one}\n\
-             \x20 resh fault {first} clear       # also: hang, slow, kill\n",
+             \x20 resh fault {first} clear       # also: hang, slow, kill\n\
+             \x20 resh replica {name} exclude {first}    # and: include, rejuvenate\n",
             program = program(),
         );
         if let Some(metrics) = self.metrics {
@@ -192,24 +201,39 @@ impl Drop for Demo {
     }
 }
 
-/// `resh.toml` of a demo.
+/// `resh.toml` of a demo. The restart command of a replica is `restart` and its name.
 fn config_text(
     name: &str,
     listen: SocketAddr,
     metrics: Option<SocketAddr>,
     replicas: &[(&str, SocketAddr)],
+    restart: &[&str],
 ) -> String {
     let mut text = format!("# Written by `resh demo`.\nname = \"{name}\"\n");
     if let Some(metrics) = metrics {
         text += &format!("metrics = \"{metrics}\"\n");
     }
     text += "\n[limits]\nreply_ms = 2000\n";
+    text += "\n[recovery]\nboot_ms = 10000\nback_off_max_ms = 5000\n";
     text += "\n[[service]]\nname = \"web\"\nprotocol = \"http1\"\nprobe = \"/\"\n";
     text += &format!("listen = \"{listen}\"\n");
     for (name, address) in replicas {
         text += &format!("\n[[service.replica]]\nname = \"{name}\"\naddress = \"{address}\"\n");
+        // The quotes and escapes of `Debug` are those of TOML.
+        text += &format!("restart = {:?}\n", [restart, &[name]].concat());
     }
     text
+}
+
+/// Has the keeper end the process of a replica, and start another one.
+fn restart(socket: &str, kind: &str) -> ExitCode {
+    match runtime_dir::ask(Path::new(socket), &[kind, keeper::RESTART], RESTART_LIMIT) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("resh demo: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn free_metrics_address() -> Option<SocketAddr> {

@@ -153,10 +153,19 @@ fn the_configuration_of_a_demo_is_one() {
         .collect();
     for count in 1..=replicas.len() {
         for metrics in [None, Some(address(9464))] {
-            let text = super::config_text("demo-81", address(81), metrics, &replicas[..count]);
+            let text = super::config_text(
+                "demo-81",
+                address(81),
+                metrics,
+                &replicas[..count],
+                &["/a \"b\"/resh", "__demo-restart"],
+            );
             let checked = crate::config::check(&text, "resh.toml", &|_| None).unwrap();
             assert_eq!(checked.appliance.metrics, metrics);
             assert_eq!(checked.appliance.services[0].replicas.len(), count);
+            let restart = checked.restarts[0][count - 1].as_ref().unwrap();
+            assert_eq!(restart.program.to_str(), Some("/a \"b\"/resh"));
+            assert_eq!(restart.arguments, ["__demo-restart", replicas[count - 1].0]);
         }
     }
 }

@@ -1,11 +1,15 @@
 //! `resh run`: checks everything, starts every domain of the system description, and is their
 //! supervisor until it is told to stop.
 
+mod control;
 mod listeners;
 mod memory;
+mod process;
 mod ready;
+mod restart;
 pub mod spawn;
 mod supervise;
+mod wishes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +21,7 @@ use crate::config;
 use crate::diagnostic::Diagnostic;
 use crate::runtime_dir;
 use crate::system::{System, authority};
+pub use control::Wish;
 
 /// The system description that is built in.
 pub const SYSTEM_XML: &str = include_str!("../../../../microkit-system.xml");
@@ -79,6 +84,8 @@ pub fn run(checked: &Checked, options: &Options) -> Result<ExitCode, String> {
     let config_memory = parts.memory("config").ok_or("the system description has no `config`")?;
     config_memory.prefill(&encoded[..len]).map_err(|error| error.to_string())?;
     let listeners = listeners::Listeners::open(appliance, &runtime_dir)?;
+    let control = control::Control::open(&runtime_dir, &appliance.name);
+    let control = control.map_err(|error| error.to_string())?;
 
     let own = system
         .domains
@@ -88,7 +95,7 @@ pub fn run(checked: &Checked, options: &Options) -> Result<ExitCode, String> {
     let mut grants = parts.grants(own);
     own_descriptors(&mut grants).map_err(|error| error.to_string())?;
     linux::start(grants).map_err(|error| error.to_string())?;
-    let supervisor = supervise::Supervisor::start(checked, &parts, &listeners, options)?;
+    let supervisor = supervise::Supervisor::start(checked, &parts, &listeners, control, options)?;
     supervisor.run()
 }
 

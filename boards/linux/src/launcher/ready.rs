@@ -16,6 +16,14 @@ pub(super) fn replicas_needed(appliance: &Appliance) -> usize {
     appliance.services.iter().map(|service| service.replicas.len()).max().unwrap_or(0)
 }
 
+/// What the log and the operator call a replica: by its guest's name, or that in the first service that has it.
+pub(super) fn name(appliance: &Appliance, replica: usize) -> String {
+    let guest = appliance.guests.get(replica).map(|guest| &guest.name);
+    let mut named = appliance.services.iter().filter_map(|service| service.replicas.get(replica));
+    let name = guest.or_else(|| named.next().map(|replica| &replica.name));
+    format!("replica {} ({replica})", name.map_or("?", |name| name))
+}
+
 /// Whether all replica domains that are needed vote.
 pub(super) fn all_vote(appliance: &Appliance, stats: &VoterStats) -> bool {
     let needed = replicas_needed(appliance);

@@ -1,33 +1,40 @@
-//! The supervisor: starts the domains, starts a replica's domain anew when it ends or is condemned,
-//! and ends everything when a domain of the wormhole ends or a signal says so.
+//! The supervisor: starts the domains, ends the lives of replicas and begins their next ones, and ends everything when a
+//! domain of the wormhole ends or a signal says so.
+//!
+//! [`Lives`] decides about replicas. A life's end: its gateway's process is killed. A later life's beginning: the restart
+//! commands of the replica run, and when all have succeeded a gateway is started.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::{Child, ExitCode};
+use std::process::ExitCode;
 
+use resh_channel::config::REPLICAS_MAX;
 use resh_channel::memory::{Ordering, Words};
-use resh_channel::stats::ReplicaState;
-use sel4_microkit::{Channel, ChannelSet, Handler, linux};
+use resh_channel::stats::{ReplicaState, VoterStats};
+use resh_channel::supervision::{DOING, Doing};
+use resh_status::render;
+use sel4_microkit::{Channel, ChannelSet, Handler, linux, now_ms};
+use supervisor::{Actions, Lives, State};
 
+use super::control::Control;
 use super::listeners::Listeners;
-use super::spawn::{Parts, spawn};
-use super::{Checked, Options, ready};
-use crate::system::System;
+use super::process::{Process, Role};
+use super::ready::{self, name};
+use super::restart::{Restarts, Wanted};
+use super::spawn::Parts;
+use super::wishes::Pending;
+use super::{Checked, Options};
 
 /// The supervisor's domain.
 pub(super) const SUPERVISOR: &str = "supervisor";
 /// Its channel to the voter.
 const VOTER: Channel = Channel::new(0);
-/// Wait before the first restart of a domain, doubled with each further one.
-const FIRST_BACK_OFF_MS: u64 = 100;
-/// Longest wait before a restart.
-const MAX_BACK_OFF_MS: u64 = 5_000;
-/// A domain that ran as long as this starts with the shortest wait again.
-const HEALTHY_MS: u64 = 30_000;
-/// How long the replicas may take until the appliance is called ready without them.
+/// How long the replicas may take until the appliance is called ready without them, in milliseconds.
 const READY_MS: u64 = 5_000;
-/// How long after the last look the voter's verdicts are looked at, at the latest.
+/// How long after the last look the voter's verdicts are looked at, at the latest, in milliseconds.
 const LOOK_MS: u64 = 500;
+/// The same until the appliance is ready, and after a signal of the voter, which may publish a little later.
+const LOOK_AGAIN_MS: u64 = 20;
 /// Exit status when a domain of the wormhole ended (`EX_SOFTWARE` of sysexits.h).
 const WORMHOLE_DIED: u8 = 70;
 
@@ -49,37 +56,31 @@ impl std::fmt::Display for Ended {
     }
 }
 
-/// A domain's process, and how it is to be started again.
-struct Process {
-    domain: usize,
-    program: String,
-    /// Number of the replica it serves; its generation is in the `supervision` region.
-    replica: Option<usize>,
-    child: Option<Child>,
-    started_ms: u64,
-    restart_at_ms: Option<u64>,
-    back_off_ms: u64,
-}
-
-impl Process {
-    /// Whether the appliance goes on without it.
-    fn is_replaceable(&self, system: &System) -> bool {
-        self.replica.is_some() || system.domains[self.domain].name == "resh_monitor"
-    }
-}
-
 /// The supervisor of one appliance.
 pub(super) struct Supervisor<'a> {
-    checked: &'a Checked,
+    pub(super) checked: &'a Checked,
     parts: &'a Parts<'a>,
     listeners: &'a Listeners,
     options: &'a Options,
+    pub(super) control: Control,
+    pub(super) lives: Lives,
+    pub(super) pending: Vec<Pending>,
     processes: Vec<Process>,
-    generations: &'static Words,
+    /// The restart commands that run, by replica.
+    restarts: [Option<Restarts>; REPLICAS_MAX],
+    /// How often each replica came to vote again, as far as was told.
+    recovered: [u64; REPLICAS_MAX],
+    supervision: &'static Words,
     voter_stats: &'static Words,
     signals: OwnedFd,
     started_ms: u64,
     is_ready: bool,
+    look_again_at_ms: Option<u64>,
+}
+
+/// The replicas in a bit mask.
+fn replicas(mask: u8) -> impl Iterator<Item = usize> {
+    (0..REPLICAS_MAX).filter(move |replica| mask & 1 << replica != 0)
 }
 
 impl<'a> Supervisor<'a> {
@@ -88,44 +89,50 @@ impl<'a> Supervisor<'a> {
         checked: &'a Checked,
         parts: &'a Parts<'a>,
         listeners: &'a Listeners,
+        control: Control,
         options: &'a Options,
     ) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
         let signals = signal_descriptor().map_err(text)?;
         linux::watch_input(signals.as_raw_fd(), 0).map_err(text)?;
+        control.watch().map_err(text)?;
         let region = |symbol| sel4_microkit::region(symbol).map_err(|error| error.to_string());
+        let appliance = &checked.config.appliance;
+        let services = appliance.services.iter().map(|service| service.replicas.len());
         let mut supervisor = Self {
             checked,
             parts,
             listeners,
             options,
+            control,
+            lives: Lives::begin(services, &appliance.recovery, now_ms()),
+            pending: Vec::new(),
             processes: Vec::new(),
-            generations: region("supervision")?,
+            restarts: [const { None }; REPLICAS_MAX],
+            recovered: [0; REPLICAS_MAX],
+            supervision: region("supervision")?,
             voter_stats: region("voter_stats")?,
             signals,
-            started_ms: sel4_microkit::now_ms(),
+            started_ms: now_ms(),
             is_ready: false,
+            look_again_at_ms: None,
         };
+        // The voter learns of the lives before anybody can say hello.
+        supervisor.announce();
         let system = &checked.system;
         let own = system.domains.iter().position(|domain| domain.name == SUPERVISOR);
         for (index, domain) in system.domains.iter().enumerate() {
-            let replica = domain.child_id.filter(|_| domain.parent == own).map(usize::from);
-            let unused = replica.is_some_and(|replica| {
-                replica >= ready::replicas_needed(&checked.config.appliance)
-            });
-            if Some(index) == own || unused {
+            let role = match domain.child_id.filter(|_| domain.parent == own) {
+                Some(replica) => Role::Gateway(replica.into()),
+                None if domain.name == "resh_monitor" => Role::Monitor,
+                None => Role::Wormhole,
+            };
+            let unused = |replica| supervisor.lives.state(replica) == State::Unused;
+            if Some(index) == own || matches!(role, Role::Gateway(replica) if unused(replica)) {
                 continue;
             }
             let program = supervisor.program(index);
-            supervisor.processes.push(Process {
-                domain: index,
-                program,
-                replica,
-                child: None,
-                started_ms: 0,
-                restart_at_ms: None,
-                back_off_ms: FIRST_BACK_OFF_MS,
-            });
+            supervisor.processes.push(Process::new(index, role, program));
         }
         for number in 0..supervisor.processes.len() {
             supervisor.start_process(number).map_err(text)?;
@@ -145,20 +152,11 @@ impl<'a> Supervisor<'a> {
 
     fn start_process(&mut self, number: usize) -> io::Result<()> {
         let process = &mut self.processes[number];
-        let domain = &self.checked.system.domains[process.domain];
         let mut grants = self.parts.grants(process.domain);
-        if domain.name == "resh_monitor" {
+        if process.role == Role::Monitor {
             grants.descriptors = self.listeners.descriptors();
         }
-        if let Some(replica) = process.replica {
-            // The voter learns of the new life before the newcomer can say hello.
-            self.generations[replica].fetch_add(1, Ordering::Release);
-            VOTER.notify();
-        }
-        process.child = Some(spawn(&grants, &process.program)?);
-        process.started_ms = sel4_microkit::now_ms();
-        process.restart_at_ms = None;
-        Ok(())
+        process.start(&grants, now_ms())
     }
 
     /// Runs until the appliance ends, then ends every domain.
@@ -173,31 +171,129 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn reap(&mut self) -> Result<(), Ended> {
-        let now_ms = sel4_microkit::now_ms();
-        for process in &mut self.processes {
-            let Some(child) = &mut process.child else { continue };
-            let Ok(Some(status)) = child.try_wait() else { continue };
-            process.child = None;
-            let name = &self.checked.system.domains[process.domain].name;
-            let how = format!("domain `{name}` ended: {status}");
-            if !process.is_replaceable(&self.checked.system) {
-                return Err(Ended::WormholeDied(how));
+    /// Says something about a replica, for the log.
+    fn log(&self, replica: usize, what: impl std::fmt::Display) {
+        eprintln!("resh: {}: {what}", name(&self.checked.config.appliance, replica));
+    }
+
+    /// Does what is to be done about replicas.
+    pub(super) fn act(&mut self, actions: Actions) -> Result<(), Ended> {
+        for replica in replicas(actions.stop) {
+            self.restarts[replica] = None;
+            let gateways = self.processes.iter_mut();
+            gateways.filter(|p| p.role == Role::Gateway(replica)).for_each(Process::end);
+        }
+        if actions.announce {
+            self.announce();
+        }
+        for replica in replicas(actions.start) {
+            self.log(replica, format_args!("life {} begins", self.lives.generation(replica)));
+            match self.begin_restarts(replica) {
+                Ok(None) => self.start_gateway(replica)?,
+                Ok(restarts) => {
+                    self.restarts[replica] = restarts;
+                    self.announce();
+                }
+                Err(why) => self.fail(replica, &why)?,
             }
-            if now_ms - process.started_ms >= HEALTHY_MS {
-                process.back_off_ms = FIRST_BACK_OFF_MS;
-            }
-            process.restart_at_ms = Some(now_ms + process.back_off_ms);
-            eprintln!("resh: {how}; starting it again in {} ms", process.back_off_ms);
-            process.back_off_ms = (process.back_off_ms * 2).min(MAX_BACK_OFF_MS);
         }
         Ok(())
     }
 
-    fn restart_due(&mut self) -> Result<(), Ended> {
-        let now_ms = sel4_microkit::now_ms();
+    /// Writes what the voter, the gateways and the monitor are to know.
+    fn announce(&self) {
+        let mut words = self.lives.words();
+        for (replica, _) in self.restarts.iter().enumerate().filter(|(_, one)| one.is_some()) {
+            words[DOING + replica] = Doing::Restarts as u64;
+        }
+        // Last the generations: who sees a new life sees what is asked of it.
+        for (word, value) in self.supervision.iter().zip(words).rev() {
+            word.store(value, Ordering::Release);
+        }
+        VOTER.notify();
+    }
+
+    /// Starts the restart commands of `replica`, if it has any.
+    fn begin_restarts(&self, replica: usize) -> Result<Option<Restarts>, String> {
+        let config = &self.checked.config;
+        let services = config.appliance.services.iter().zip(&config.restarts);
+        let wanted: Vec<_> = services
+            .filter_map(|(service, restarts)| {
+                let restart = restarts.get(replica)?.as_ref()?;
+                let replica = &service.replicas.get(replica)?.name;
+                Some(Wanted { service: &service.name, replica, restart })
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let limit_ms = config.appliance.recovery.boot_ms;
+        Restarts::start(wanted, now_ms(), limit_ms.into()).map(Some)
+    }
+
+    fn start_gateway(&mut self, replica: usize) -> Result<(), Ended> {
+        let role = Role::Gateway(replica);
+        let Some(number) = self.processes.iter().position(|process| process.role == role) else {
+            return Ok(());
+        };
+        self.start_process(number)
+            .map_err(|error| Ended::WormholeDied(format!("cannot start: {error}")))
+    }
+
+    /// The life of `replica` cannot go on.
+    fn fail(&mut self, replica: usize, why: &str) -> Result<(), Ended> {
+        let actions = self.lives.died(replica, now_ms());
+        self.act(actions)?;
+        self.log_end(replica, why);
+        Ok(())
+    }
+
+    fn log_end(&self, replica: usize, why: &str) {
+        let next = self.lives.generation(replica);
+        match self.lives.state(replica) {
+            State::BackingOff { since_ms, until_ms } => {
+                let wait_ms = until_ms - since_ms;
+                self.log(replica, format_args!("{why}; life {next} begins in {wait_ms} ms"));
+            }
+            _ => self.log(replica, why),
+        }
+    }
+
+    /// Goes on with lives whose restart commands have ended.
+    fn watch_restarts(&mut self) -> Result<(), Ended> {
+        for replica in 0..REPLICAS_MAX {
+            let Some(restarts) = &mut self.restarts[replica] else { continue };
+            let Some(end) = restarts.poll(now_ms()) else { continue };
+            self.restarts[replica] = None;
+            match end {
+                Ok(()) => {
+                    self.announce();
+                    self.start_gateway(replica)?;
+                }
+                Err(why) => self.fail(replica, &why)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for processes that have ended, and starts the monitor again.
+    fn watch_processes(&mut self) -> Result<(), Ended> {
         for number in 0..self.processes.len() {
-            if self.processes[number].restart_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            let process = &mut self.processes[number];
+            let name = &self.checked.system.domains[process.domain].name;
+            if let Some(status) = process.ended() {
+                let how = format!("domain `{name}` ended: {status}");
+                match process.role {
+                    Role::Wormhole => return Err(Ended::WormholeDied(how)),
+                    Role::Gateway(replica) => self.fail(replica, &how)?,
+                    Role::Monitor => {
+                        let wait_ms = process.back_off(now_ms());
+                        eprintln!("resh: {how}; starting it again in {wait_ms} ms");
+                    }
+                }
+            }
+            let due = self.processes[number].restart_at_ms();
+            if due.is_some_and(|at_ms| at_ms <= now_ms()) {
                 self.start_process(number)
                     .map_err(|error| Ended::WormholeDied(format!("cannot start: {error}")))?;
             }
@@ -205,25 +301,39 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// Ends the domains that the voter condemned; their end starts them anew.
-    fn execute_verdicts(&mut self) {
-        let Some(stats) = ready::voter_stats(self.voter_stats) else { return };
-        for process in &mut self.processes {
-            let Some(replica) = process.replica else { continue };
-            let generation = self.generations[replica].load(Ordering::Relaxed);
-            let condemned = stats.replicas.get(replica).is_some_and(|seen| {
-                seen.state == ReplicaState::Condemned && u64::from(seen.generation) == generation
-            });
-            if let Some(child) = process.child.as_mut().filter(|_| condemned) {
-                // Already dead is as good.
-                let _ = child.kill();
+    /// Executes the voter's verdicts, and what is due.
+    fn look(&mut self) -> Result<(), Ended> {
+        let Some(stats) = ready::voter_stats(self.voter_stats) else {
+            let actions = self.lives.pass(now_ms());
+            return self.act(actions);
+        };
+        let actions = self.lives.observe(&stats, now_ms());
+        for replica in replicas(actions.stop) {
+            match stats.replicas.get(replica) {
+                Some(seen) if seen.state == ReplicaState::Condemned => {
+                    let why = seen.reason.map_or("no reason given", render::reason);
+                    self.log_end(replica, &format!("condemned: {why}"));
+                }
+                _ => self.log(replica, "it stands aside"),
             }
         }
+        self.act(actions)?;
+        self.tell_recoveries(&stats);
         let all_vote = ready::all_vote(&self.checked.config.appliance, &stats);
-        let late = sel4_microkit::now_ms() - self.started_ms > READY_MS;
+        let late = now_ms() - self.started_ms > READY_MS;
         if !self.is_ready && (all_vote || late) {
             self.is_ready = true;
             self.say_ready(all_vote);
+        }
+        Ok(())
+    }
+
+    fn tell_recoveries(&mut self, stats: &VoterStats) {
+        for (replica, seen) in stats.replicas.iter().enumerate().take(REPLICAS_MAX) {
+            if std::mem::replace(&mut self.recovered[replica], seen.recovered) != seen.recovered {
+                let (s, ms) = (seen.recovery_ms / 1000, seen.recovery_ms % 1000);
+                self.log(replica, format_args!("votes again after {s}.{ms:03} s"));
+            }
         }
     }
 
@@ -241,9 +351,14 @@ impl<'a> Supervisor<'a> {
     }
 
     fn next_deadline_ms(&self) -> u64 {
-        let now_ms = sel4_microkit::now_ms();
-        let look_ms = now_ms + if self.is_ready { LOOK_MS } else { 20 };
-        self.processes.iter().filter_map(|process| process.restart_at_ms).fold(look_ms, u64::min)
+        let look_ms = now_ms() + if self.is_ready { LOOK_MS } else { LOOK_AGAIN_MS };
+        let restarts = self.restarts.iter().flatten().map(Restarts::until_ms);
+        [self.lives.next_ms(), self.control.next_ms(), self.look_again_at_ms]
+            .into_iter()
+            .flatten()
+            .chain(restarts)
+            .chain(self.processes.iter().filter_map(Process::restart_at_ms))
+            .fold(look_ms, u64::min)
     }
 
     fn signalled(&self) -> bool {
@@ -267,14 +382,20 @@ impl<'a> Supervisor<'a> {
 impl Handler for Supervisor<'_> {
     type Error = Ended;
 
-    fn notified(&mut self, _: ChannelSet) -> Result<(), Ended> {
+    fn notified(&mut self, channels: ChannelSet) -> Result<(), Ended> {
         while linux::take_ready().is_some() {}
         if self.signalled() {
             return Err(Ended::Signal);
         }
-        self.execute_verdicts();
-        self.reap()?;
-        self.restart_due()?;
+        let now_ms = now_ms();
+        self.look_again_at_ms = match channels.contains(VOTER) {
+            true => Some(now_ms + LOOK_AGAIN_MS),
+            false => self.look_again_at_ms.filter(|at_ms| *at_ms > now_ms),
+        };
+        self.look()?;
+        self.watch_processes()?;
+        self.watch_restarts()?;
+        self.attend_operators()?;
         sel4_microkit::set_deadline(Some(self.next_deadline_ms()));
         Ok(())
     }
@@ -282,12 +403,7 @@ impl Handler for Supervisor<'_> {
 
 impl Drop for Supervisor<'_> {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            if let Some(child) = &mut process.child {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
+        self.processes.iter_mut().for_each(Process::end);
     }
 }
 
