@@ -66,6 +66,10 @@ impl<'m> Rig<'m> {
     }
 
     fn gateway(&mut self, at: usize) {
+        self.gateway_acts(at, 64);
+    }
+
+    fn gateway_acts(&mut self, at: usize, times: usize) {
         let gateway = &mut self.world.gateways[at];
         if !gateway.is_in() {
             if gateway.generation > 0 {
@@ -76,7 +80,7 @@ impl<'m> Rig<'m> {
         for (message, payload) in gateway.hear_some(usize::MAX).unwrap_or_default() {
             self.gateways[at].hear(message, &payload, at);
         }
-        for _ in 0..64 {
+        for _ in 0..times {
             self.gateways[at].act(MAX_PAYLOAD_BYTES);
             while let Some((message, payload)) = self.gateways[at].outbox.pop_front() {
                 if !self.world.gateways[at].try_say(message, &payload) {
@@ -267,6 +271,53 @@ fn who_fell_far_behind_is_condemned_after_a_while_and_not_at_once() {
         assert_eq!(rig.world.state(1), ReplicaState::Voting);
         assert!(rig.reset(a).is_some());
     });
+}
+
+/// Two replicas are fast; the third executes one request in so many milliseconds. How far they came in two seconds.
+fn with_a_slow_one(every_ms: usize) -> (u64, ReplicaState) {
+    let mut come = (0, ReplicaState::Absent);
+    let mut appliance = total(3, State::None);
+    // Five times as long is more than a thousand requests take it, one each millisecond.
+    appliance.limits.lag_budget_ms = 300;
+    with_rig(&appliance, 0, |mut rig| {
+        let clients = [rig.open(0), rig.open(1)];
+        rig.go(1);
+        let mut sent = 0;
+        for turn in 0..2_000 {
+            // As many as one round can frame, and the credit allows.
+            if turn % 8 == 0 {
+                let credit = rig.gateways[0].consumed(clients[0]) as usize;
+                if sent < credit + 32 * 3 {
+                    clients.iter().for_each(|client| rig.send(*client, sent, &b"Gk\n".repeat(32)));
+                    sent += 32 * 3;
+                }
+            }
+            rig.world.now_ms += 1;
+            rig.world.run();
+            (0..2).for_each(|at| rig.gateway(at));
+            if turn % every_ms == 0 {
+                rig.gateway_acts(2, 1);
+            } else {
+                rig.gateway_acts(2, 0);
+            }
+            rig.world.run();
+            rig.told.extend(rig.world.hear());
+            clients.iter().for_each(|client| rig.taken(*client));
+        }
+        let executed = rig.gateways[0].executed;
+        come = (executed, rig.world.state(2));
+    });
+    come
+}
+
+#[test]
+fn the_order_waits_for_a_slower_replica_but_not_for_a_slow_one() {
+    let (executed, state) = with_a_slow_one(1);
+    assert_eq!(state, ReplicaState::Voting);
+    assert!((2_000..3_500).contains(&executed), "{executed}");
+    let (executed, state) = with_a_slow_one(20);
+    assert_eq!(state, ReplicaState::Condemned);
+    assert!(executed > 5_000, "{executed}");
 }
 
 #[test]

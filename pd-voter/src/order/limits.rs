@@ -13,9 +13,12 @@ pub const LOG_BYTES_MIN: usize = 256 * 1024;
 /// fills: one in so many. The rest is for live requests once it has been fed all.
 pub const FEED_SHARE: usize = 2;
 
-/// How long a replica that fell too far behind may hold back the order, added up, in milliseconds.
-/// `lag_budget_ms` if that is longer. Forgotten at a quarter of the pace.
-pub const BEHIND_MIN_MS: u64 = 50;
+/// A replica that holds back the order because its queue is full is too slow when the first request in that has waited for
+/// so many times `lag_budget_ms`, and for [`BEHIND_MIN_MS`] at least.
+pub const BEHIND_LAGS: u64 = 5;
+
+/// See [`BEHIND_LAGS`]. In milliseconds.
+pub const BEHIND_MIN_MS: u64 = 250;
 
 /// How long a client may hold back the order by not taking its reply, in milliseconds. Then its session is reset.
 pub const CLIENT_HOLD_MS: u64 = 500;

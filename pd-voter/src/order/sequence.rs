@@ -13,6 +13,7 @@ struct Sent {
     number: u64,
     bytes: u32,
     replay: bool,
+    at_ms: u64,
 }
 
 /// What one replica was sent and has not answered: first in, first out.
@@ -68,6 +69,11 @@ impl Lane {
     /// When it last got on, or had nothing to do.
     pub fn moved_ms(&self) -> u64 {
         self.moved_ms
+    }
+
+    /// For how long the first of them has been waiting for its answer.
+    pub fn lag_ms(&self, now_ms: u64) -> u64 {
+        self.front().map_or(0, |sent| now_ms.saturating_sub(sent.at_ms))
     }
 
     fn push(&mut self, sent: Sent, now_ms: u64) {
@@ -133,7 +139,7 @@ impl Sequence {
 
     /// `replica` was fed a request of `bytes` that has `number` in the log.
     pub fn fed(&mut self, replica: usize, number: u64, bytes: usize, now_ms: u64) {
-        let sent = Sent { number, bytes: bytes as u32, replay: true };
+        let sent = Sent { number, bytes: bytes as u32, replay: true, at_ms: now_ms };
         self.lanes[replica].push(sent, now_ms);
     }
 
@@ -141,7 +147,7 @@ impl Sequence {
     pub fn order(&mut self, to: u8, bytes: usize, now_ms: u64) -> u64 {
         let number = self.next;
         self.next += 1;
-        let sent = Sent { number, bytes: bytes as u32, replay: false };
+        let sent = Sent { number, bytes: bytes as u32, replay: false, at_ms: now_ms };
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             if to & (1 << at) != 0 {
                 lane.push(sent, now_ms);

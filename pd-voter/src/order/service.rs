@@ -10,7 +10,9 @@ use resh_channel::stats::{Condemnation, LogState};
 
 use super::export::{Fault, Lives, Living, Run};
 use super::feed::{Pace, Stage};
-use super::limits::{BEHIND_MIN_MS, EXPORT_RETRY_MS, EXPORT_SILENCE_MS, FEED_SHARE, LONG_ENTRIES};
+use super::limits::{
+    BEHIND_LAGS, BEHIND_MIN_MS, EXPORT_RETRY_MS, EXPORT_SILENCE_MS, FEED_SHARE, LONG_ENTRIES,
+};
 use super::log::{Cursor, Entry, Log, What};
 use super::sequence::Sequence;
 use crate::limits::STALL_CHECK_MS;
@@ -75,9 +77,6 @@ pub struct Order<'m> {
     sequence: Sequence,
     log: Log<'m>,
     stages: [Stage; REPLICAS_MAX],
-    /// For how long each has held back the order lately.
-    stalled_ms: [u64; REPLICAS_MAX],
-    watched_ms: u64,
     /// Sessions whose next request waits for its turn.
     pub ready: Queue,
     /// Session index of request `n` at `n` modulo its length.
@@ -109,8 +108,6 @@ impl<'m> Order<'m> {
             sequence: Sequence::new(),
             log: Log::new(memory, exports),
             stages: [Stage::Out; REPLICAS_MAX],
-            stalled_ms: [0; REPLICAS_MAX],
-            watched_ms: 0,
             ready: Queue::new(slots),
             recent: vec![0; recent].into(),
             agreed: 0,
@@ -189,7 +186,6 @@ impl<'m> Order<'m> {
     pub fn enter(&mut self, replica: usize, now_ms: u64) {
         if matches!(self.stages[replica], Stage::Out) {
             self.stages[replica] = Stage::Waiting;
-            self.stalled_ms[replica] = 0;
             self.admit_waiting(now_ms);
         }
     }
@@ -338,27 +334,21 @@ impl<'m> Order<'m> {
 
     /// Judges by the clock who holds back the order.
     pub fn watch(&mut self, now_ms: u64, lag_budget_ms: u64, reply_ms: u64) -> Verdict {
-        let passed_ms = now_ms - self.watched_ms;
-        self.watched_ms = now_ms;
         let waits = !self.ready.is_empty();
         let full = match self.gate(now_ms) {
             Gate::Full(full) if waits => full,
             _ => 0,
         };
         let spare = self.synced().count_ones() as usize > self.quorum;
+        let patience_ms = (BEHIND_LAGS * lag_budget_ms).max(BEHIND_MIN_MS);
         let mut verdict = Verdict::default();
         for replica in 0..REPLICAS_MAX {
             let stage = self.stages[replica];
             let lane = self.sequence.lane(replica);
-            let stalled_ms = &mut self.stalled_ms[replica];
-            *stalled_ms = match full & (1 << replica) != 0 {
-                true => *stalled_ms + passed_ms,
-                false => stalled_ms.saturating_sub(passed_ms / 4),
-            };
             let owes = lane.replays() > 0
                 || (stage == Stage::Synced && self.sequence.position(replica) < self.agreed);
             let stands = owes && now_ms >= lane.moved_ms() + reply_ms;
-            let stalls = *stalled_ms > lag_budget_ms.max(BEHIND_MIN_MS);
+            let stalls = full & (1 << replica) != 0 && lane.lag_ms(now_ms) > patience_ms;
             let needed = stage == Stage::Synced && !spare;
             if (stands || stalls) && !needed {
                 verdict.behind |= 1 << replica;

@@ -69,6 +69,11 @@ impl TotalGateway {
         self.tasks.len()
     }
 
+    /// How many request bytes of a session in which it has a voice it has framed.
+    pub fn consumed(&self, id: SessionId) -> u64 {
+        self.voiced.get(&id.index).map_or(0, |voiced| voiced.consumed)
+    }
+
     /// Whether it has a voice in that session, or had one to its end.
     pub fn takes_part(&self, id: SessionId) -> bool {
         self.has_voice(id) || self.ended.get(&id.index) == Some(&id.generation)
