@@ -12,13 +12,18 @@ mod http_table;
 mod isolation;
 mod login;
 mod redis;
+mod redis_client;
+mod redis_resp;
+mod redis_total;
+mod recovery;
 mod sel4;
 mod sessions;
+mod udp;
 
 use std::process::ExitCode;
 
 use resh_tests::harness::{self, Case, CaseResult, Context};
-use resh_tests::smoltcp;
+use resh_tests::{revivable, smoltcp};
 
 const fn case(name: &'static str, limit_s: u64, run: fn(&Context) -> CaseResult) -> Case {
     Case { name, limit_s, lasts_s: 0, run }
@@ -40,6 +45,13 @@ const CASES: &[Case] = &[
     case("faults.one_killed", 120, faults::one_killed),
     case("faults.two_corrupted", 120, faults::two_corrupted),
     case("faults.one_of_two_corrupted", 60, faults::one_of_two_corrupted),
+    case("recovery.corrupt", 60, recovery::corrupt),
+    case("recovery.hang", 60, recovery::hang),
+    case("recovery.crash", 60, recovery::crash),
+    case("recovery.slow", 60, recovery::slow),
+    case("recovery.rejuvenation", 90, recovery::rejuvenation),
+    case("recovery.operator", 60, recovery::operator),
+    case("recovery.back_off", 90, recovery::back_off),
     case("http_table.every_request_is_answered", 180, http_table::every_request_is_answered),
     case("clients.curl", 60, clients::curl),
     case("clients.wget", 60, clients::wget),
@@ -50,12 +62,26 @@ const CASES: &[Case] = &[
     case("redis.redis_cli", 60, redis::redis_cli),
     case("redis.redis_benchmark", 120, redis::redis_benchmark),
     case("redis.echo", 120, redis::echo),
+    case("redis.resp_cli", 60, redis_resp::cli),
+    case("redis.resp_benchmark", 180, redis_resp::benchmark),
+    case("redis.resp_python", 60, redis_resp::python),
+    case("redis.resp_perl", 60, redis_resp::perl),
+    case("redis.resp_without_order", 60, redis_resp::without_order),
+    case("redis.total_replayed", 300, redis_total::replayed),
+    case("redis.total_exported", 300, redis_total::exported),
+    case("redis.total_falsified", 300, redis_total::falsified),
     case("dns.ten_thousand_queries", 60, dns::ten_thousand_queries),
     case("dns.dnsperf", 60, dns::dnsperf),
     case("dns.dig", 60, dns::dig),
     case("dns.big_answers", 60, dns::big_answers),
     case("dns.a_false_record", 120, dns::a_false_record),
     case("dns.nobody_is_framed", 120, dns::nobody_is_framed),
+    case("udp.echo", 60, udp::echo),
+    case("udp.answers_twice", 60, udp::answers_twice),
+    case("udp.a_lying_server", 60, udp::a_lying_server),
+    case("udp.a_silent_server", 60, udp::a_silent_server),
+    case("udp.a_lossy_server", 60, udp::a_lossy_server),
+    case("udp.lossy_servers", 60, udp::lossy_servers),
     case("bulk.down_and_up", 240, bulk::down_and_up),
     case("sessions.a_thousand_at_once", 60, sessions::a_thousand_at_once),
     case("sessions.standing_still", 60, sessions::standing_still),
@@ -72,6 +98,8 @@ const CASES: &[Case] = &[
     case("smoltcp.dns", 60, |context| smoltcp::run_case(context, "dns.ten_thousand_queries")),
     case("smoltcp.dnsperf", 60, |context| smoltcp::run_case(context, "dns.dnsperf")),
     case("smoltcp.dns_big", 60, |context| smoltcp::run_case(context, "dns.big_answers")),
+    case("smoltcp.udp", 60, |context| smoltcp::run_case(context, "udp.echo")),
+    case("smoltcp.a_lying_server", 60, |context| smoltcp::run_case(context, "udp.a_lying_server")),
     case("smoltcp.bulk", 240, |context| smoltcp::run_case(context, "bulk.down_and_up")),
     case("smoltcp.a_thousand_at_once", 60, |context| {
         smoltcp::run_case(context, "sessions.a_thousand_at_once")
@@ -86,13 +114,14 @@ const CASES: &[Case] = &[
     minute("framing.nobody_is_framed", 60, framing::nobody_is_framed),
     case("sel4.serves", 500, sel4::serves),
     case("sel4.wrong_guests", 450, sel4::wrong_guests),
-    case("sel4.sick_guests", 550, sel4::sick_guests),
+    case("sel4.recovers_guests", 900, sel4::recovers_guests),
+    case("sel4.recovers_hostile_domain", 600, sel4::recovers_hostile_domain),
+    case("sel4.rejuvenates", 450, sel4::rejuvenates),
     case("sel4.hostile_guest", 450, sel4::hostile_guest),
-    case("sel4.faulting_monitor", 450, sel4::faulting_monitor),
     case("sel4.deterministic", 600, sel4::deterministic),
     case("sel4.cost", 450, sel4::cost),
 ];
 
 fn main() -> ExitCode {
-    harness::main(CASES)
+    revivable::command().unwrap_or_else(|| harness::main(CASES))
 }

@@ -29,13 +29,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("wget", "wget"),
     ("chromium", "chromium"),
     ("python3", "python3"),
+    ("perl", "perl"),
     ("ip", "iproute2"),
     ("strace", "strace"),
 ];
 
 /// A module that some Python must be able to import, and the Debian package that has it.
 const PYTHON_MODULES: &[(&str, &str)] =
-    &[("requests", "python3-requests"), ("flask", "python3-flask")];
+    &[("requests", "python3-requests"), ("flask", "python3-flask"), ("redis", "python3-redis")];
 
 /// What seL4 in QEMU needs besides.
 const PROGRAMS_FOR_SEL4: &[(&str, &str)] =
@@ -47,6 +48,9 @@ pub(crate) fn install_missing() {
     let mut missing = missing_of(PROGRAMS);
     let lacking = PYTHON_MODULES.iter().filter(|(module, _)| python_with(module).is_none());
     missing.extend(lacking.map(|&(_, package)| package));
+    if !perl_has("Redis") {
+        missing.push("libredis-perl");
+    }
     install(&missing);
 }
 
@@ -59,6 +63,13 @@ pub(crate) fn install_missing_for_sel4() {
         }
         install(&missing);
     }
+}
+
+/// Whether Perl has that module.
+fn perl_has(module: &str) -> bool {
+    let mut perl = Command::new("perl");
+    perl.arg(format!("-M{module}")).args(["-e", "1"]).stdin(Stdio::null()).stderr(Stdio::null());
+    perl.status().is_ok_and(|status| status.success())
 }
 
 fn missing_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
