@@ -18,4 +18,5 @@ pub mod servers;
 pub mod site;
 pub mod smoltcp;
 pub mod tcp_servers;
+pub mod udp_servers;
 pub mod web;

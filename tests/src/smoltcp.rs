@@ -32,7 +32,7 @@ mac = \"02:00:5e:10:00:01\"
 ";
 
 /// Whether this process is to use smoltcp.
-pub(crate) fn is_asked_for() -> bool {
+pub fn is_asked_for() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 

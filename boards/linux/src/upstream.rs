@@ -11,7 +11,8 @@
 //! was sent and the peer ends its stream; then, or when no other socket is left, it is cut.
 //!
 //! A UDP socket is connected, too: what comes from elsewhere never reaches us. Each connect gives it another random
-//! port (`ip_local_port_range`, ip(7)), and what is left of the one before is thrown away.
+//! port (`ip_local_port_range`, ip(7)), and what is left of the one before is thrown away. It rests, too, so that its
+//! port is nobody else's while late answers to it may come.
 
 mod datagram;
 mod targets;
@@ -176,9 +177,8 @@ impl Sockets {
             resting: Queue::new(most),
         });
         for (pool, used) in Pool::ALL.into_iter().zip(used) {
-            // No datagrams rest.
-            let each = if pool.is_udp { SLOTS } else { SLOTS + SPARE };
-            for _ in 0..if used { each } else { 0 } {
+            let each = if used { SLOTS + SPARE } else { 0 };
+            for _ in 0..each {
                 let fd = make_socket(pool).map_err(|error| {
                     let text = format!("a gateway needs {each} sockets (`ulimit -n`): {error}");
                     io::Error::new(error.kind(), text)
@@ -379,12 +379,14 @@ impl Upstream for Sockets {
         let Some(entry) = self.of_session.get_mut(session) else { return };
         let at = std::mem::replace(entry, NONE);
         let Some(socket) = self.sockets.get_mut(usize::from(at)) else { return };
-        if abort || socket.pool.is_udp || !matches!(socket.state, Use::Open(_)) {
-            self.disconnect(at);
-            return;
+        if !socket.pool.is_udp {
+            if abort || !matches!(socket.state, Use::Open(_)) {
+                self.disconnect(at);
+                return;
+            }
+            // SAFETY: no pointer is passed. If it fails the connection is gone already.
+            unsafe { libc::shutdown(socket.fd.as_raw_fd(), libc::SHUT_WR) };
         }
-        // SAFETY: no pointer is passed. If it fails the connection is gone already.
-        unsafe { libc::shutdown(socket.fd.as_raw_fd(), libc::SHUT_WR) };
         socket.state = Use::Resting;
         socket.rests_until_ms = (self.now_ms + LINGER_MS).next_multiple_of(LINGER_STEP_MS);
         self.spares[socket.pool.index()].resting.push(usize::from(at));

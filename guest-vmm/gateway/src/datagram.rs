@@ -14,8 +14,10 @@ use crate::replies::{Replies, Stop};
 use crate::session::{AGAIN_MS, End, Link, Session, Turn};
 use crate::upstream::{Received, Sent, Upstream};
 
-/// How often a datagram is sent, at most.
-const TRIES: u32 = 3;
+/// After so many times [`AGAIN_MS`] there will be no answer any more.
+const TRIES: u32 = 6;
+/// After how many of them the datagram is sent: at once, and again after 0.5 s and 1.5 s.
+const SENT_AFTER: [u32; 3] = [0, 1, 3];
 /// Datagrams received in one turn, at most.
 const RECEIVED: usize = 16;
 
@@ -115,12 +117,14 @@ fn send<U: Upstream>(
         session.again_at_ms = None;
         return session.end_with(End::Reset(Reason::TimeOut));
     }
+    session.again_at_ms = Some(now_ms.saturating_add(AGAIN_MS));
+    session.tries += 1;
+    if !SENT_AFTER.contains(&(session.tries - 1)) {
+        return;
+    }
     // If there is no room for it now it counts as lost.
     match upstream.send_private(session.slot, session.upload.first()) {
-        Sent::Some(_) | Sent::WouldBlock => {
-            session.tries += 1;
-            session.again_at_ms = Some(now_ms.saturating_add(AGAIN_MS));
-        }
+        Sent::Some(_) | Sent::WouldBlock => {}
         Sent::Gone => session.end_with(End::Reset(Reason::Refused)),
     }
 }

@@ -15,8 +15,9 @@ use crate::memory::Buffers;
 use crate::protocols::Form;
 use crate::replies::{Replies, Stop};
 
-/// How long until a datagram is sent again to which no answer came, or a connection is tried again, in milliseconds.
-pub(crate) const AGAIN_MS: u64 = 1_000;
+/// How long until a datagram is looked at again to which no answer came, or a connection is tried again, in milliseconds.
+/// Short enough that the answer to a datagram which was lost comes before the voter stops waiting for it.
+pub(crate) const AGAIN_MS: u64 = 500;
 
 /// The connection to the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
