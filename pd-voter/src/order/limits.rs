@@ -13,12 +13,12 @@ pub const LOG_BYTES_MIN: usize = 256 * 1024;
 /// fills: one in so many. The rest is for live requests once it has been fed all.
 pub const FEED_SHARE: usize = 2;
 
-/// A replica that holds back the order because its queue is full is too slow when the first request in that has waited for
-/// so many times `lag_budget_ms`, and for [`BEHIND_MIN_MS`] at least.
-pub const BEHIND_LAGS: u64 = 5;
+/// A replica that holds back the order because its queue is full is too slow if it is slower than the others were when it
+/// fell behind, by this factor.
+pub const SLOW_FACTOR: u64 = 4;
 
-/// See [`BEHIND_LAGS`]. In milliseconds.
-pub const BEHIND_MIN_MS: u64 = 250;
+/// For how long its pace is measured at least, in milliseconds. `lag_budget_ms` if that is longer.
+pub const PACE_MIN_MS: u64 = 250;
 
 /// How long a client may hold back the order by not taking its reply, in milliseconds. Then its session is reset.
 pub const CLIENT_HOLD_MS: u64 = 500;
@@ -37,8 +37,12 @@ pub const EXPORT_STEP_BYTES: usize = 512 * 1024;
 /// replica is fed.
 pub const LONG_ENTRIES: u64 = 4096;
 
-/// Wait after an export that came to nothing, in milliseconds.
+/// Wait after an export that came to nothing, in milliseconds. Doubled each time, up to [`EXPORT_RETRY_MAX_MS`]; over when
+/// a replica comes that needs one.
 pub const EXPORT_RETRY_MS: u64 = 5_000;
+
+/// Longest such wait, in milliseconds.
+pub const EXPORT_RETRY_MAX_MS: u64 = 320_000;
 
 /// Longest wait for the next bytes of an export, in milliseconds, `reply_ms` if that is longer.
 pub const EXPORT_SILENCE_MS: u64 = 5_000;

@@ -23,6 +23,8 @@ pub struct Lane {
     len: usize,
     bytes: usize,
     replays: u64,
+    /// Requests it has answered in all.
+    answered: u64,
     /// The first live request that it was sent.
     live_from: u64,
     /// When it last got on, or had nothing to do.
@@ -37,6 +39,7 @@ impl Lane {
             len: 0,
             bytes: 0,
             replays: 0,
+            answered: 0,
             live_from: u64::MAX,
             moved_ms: 0,
         }
@@ -64,6 +67,11 @@ impl Lane {
     /// How many of them were fed.
     pub fn replays(&self) -> u64 {
         self.replays
+    }
+
+    /// Requests it has answered in all.
+    pub fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// When it last got on, or had nothing to do.
@@ -100,6 +108,7 @@ impl Lane {
         self.len -= 1;
         self.bytes -= sent.bytes as usize;
         self.replays -= u64::from(sent.replay);
+        self.answered += 1;
         self.moved_ms = now_ms;
     }
 }

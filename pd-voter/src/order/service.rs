@@ -11,7 +11,8 @@ use resh_channel::stats::{Condemnation, LogState};
 use super::export::{Fault, Lives, Living, Run};
 use super::feed::{Pace, Stage};
 use super::limits::{
-    BEHIND_LAGS, BEHIND_MIN_MS, EXPORT_RETRY_MS, EXPORT_SILENCE_MS, FEED_SHARE, LONG_ENTRIES,
+    EXPORT_RETRY_MAX_MS, EXPORT_RETRY_MS, EXPORT_SILENCE_MS, FEED_SHARE, LONG_ENTRIES, PACE_MIN_MS,
+    SLOW_FACTOR,
 };
 use super::log::{Cursor, Entry, Log, What};
 use super::sequence::Sequence;
@@ -47,6 +48,26 @@ pub struct Awaited {
     pub moved_ms: u64,
 }
 
+/// A replica holds back the order.
+#[derive(Clone, Copy)]
+struct Hold {
+    since_ms: u64,
+    /// Requests it had answered then.
+    answered: u64,
+    /// How many requests it was behind when it began, and how long the others took for those, in milliseconds.
+    others: (u64, u64),
+    /// Whether its queue was full, and in the way, since.
+    full: bool,
+}
+
+impl Hold {
+    /// Whether the replica, which has `answered` so many, is too slow in comparison with the others.
+    fn is_slow(&self, answered: u64, now_ms: u64) -> bool {
+        let (requests, took_ms) = self.others;
+        (answered - self.answered) * took_ms * SLOW_FACTOR < requests * (now_ms - self.since_ms)
+    }
+}
+
 /// What time has brought to light.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -77,6 +98,7 @@ pub struct Order<'m> {
     sequence: Sequence,
     log: Log<'m>,
     stages: [Stage; REPLICAS_MAX],
+    holds: [Option<Hold>; REPLICAS_MAX],
     /// Sessions whose next request waits for its turn.
     pub ready: Queue,
     /// Session index of request `n` at `n` modulo its length.
@@ -92,7 +114,9 @@ pub struct Order<'m> {
     restarted: bool,
     living: Box<Living>,
     run_moved_ms: u64,
+    /// No export before this, and how long to wait after the next that comes to nothing.
     retry_ms: u64,
+    wait_ms: u64,
     exports: u64,
 }
 
@@ -108,6 +132,7 @@ impl<'m> Order<'m> {
             sequence: Sequence::new(),
             log: Log::new(memory, exports),
             stages: [Stage::Out; REPLICAS_MAX],
+            holds: [None; REPLICAS_MAX],
             ready: Queue::new(slots),
             recent: vec![0; recent].into(),
             agreed: 0,
@@ -119,6 +144,7 @@ impl<'m> Order<'m> {
             living: vec![None; if exports { slots } else { 0 }].into(),
             run_moved_ms: 0,
             retry_ms: 0,
+            wait_ms: EXPORT_RETRY_MS,
             exports: 0,
         }
     }
@@ -186,6 +212,9 @@ impl<'m> Order<'m> {
     pub fn enter(&mut self, replica: usize, now_ms: u64) {
         if matches!(self.stages[replica], Stage::Out) {
             self.stages[replica] = Stage::Waiting;
+            if self.has_lost_log() {
+                self.retry_ms = now_ms;
+            }
             self.admit_waiting(now_ms);
         }
     }
@@ -194,6 +223,7 @@ impl<'m> Order<'m> {
     pub fn leave(&mut self, replica: usize, now_ms: u64) {
         self.stages[replica] = Stage::Out;
         self.sequence.leave(replica);
+        self.holds[replica] = None;
         self.note_progress(now_ms);
         self.admit_waiting(now_ms);
     }
@@ -332,6 +362,29 @@ impl<'m> Order<'m> {
         })
     }
 
+    /// Looks whether `replica`, whose queue is `full` and in the way, or not, is too slow. Its pace is measured over
+    /// `window_ms` again and again, until it has caught up by half.
+    fn holds_up(&mut self, replica: usize, full: bool, window_ms: u64, now_ms: u64) -> bool {
+        let lane = self.sequence.lane(replica);
+        let (answered, behind) = (lane.answered(), lane.outstanding() as u64);
+        match &mut self.holds[replica] {
+            None if full => {
+                let others = (behind, lane.lag_ms(now_ms).max(1));
+                let hold = Hold { since_ms: now_ms, answered, others, full };
+                self.holds[replica] = Some(hold);
+            }
+            Some(hold) if behind <= hold.others.0 / 2 => self.holds[replica] = None,
+            Some(hold) if now_ms >= hold.since_ms + window_ms => {
+                let slow = hold.full && hold.is_slow(answered, now_ms);
+                (hold.since_ms, hold.answered, hold.full) = (now_ms, answered, full);
+                return slow;
+            }
+            Some(hold) => hold.full |= full,
+            None => {}
+        }
+        false
+    }
+
     /// Judges by the clock who holds back the order.
     pub fn watch(&mut self, now_ms: u64, lag_budget_ms: u64, reply_ms: u64) -> Verdict {
         let waits = !self.ready.is_empty();
@@ -340,7 +393,7 @@ impl<'m> Order<'m> {
             _ => 0,
         };
         let spare = self.synced().count_ones() as usize > self.quorum;
-        let patience_ms = (BEHIND_LAGS * lag_budget_ms).max(BEHIND_MIN_MS);
+        let window_ms = lag_budget_ms.max(PACE_MIN_MS);
         let mut verdict = Verdict::default();
         for replica in 0..REPLICAS_MAX {
             let stage = self.stages[replica];
@@ -348,7 +401,7 @@ impl<'m> Order<'m> {
             let owes = lane.replays() > 0
                 || (stage == Stage::Synced && self.sequence.position(replica) < self.agreed);
             let stands = owes && now_ms >= lane.moved_ms() + reply_ms;
-            let stalls = full & (1 << replica) != 0 && lane.lag_ms(now_ms) > patience_ms;
+            let stalls = self.holds_up(replica, full & (1 << replica) != 0, window_ms, now_ms);
             let needed = stage == Stage::Synced && !spare;
             if (stands || stalls) && !needed {
                 verdict.behind |= 1 << replica;
@@ -517,7 +570,8 @@ impl<'m> Order<'m> {
             if self.restarted {
                 self.log.lose();
             }
-            self.retry_ms = now_ms + EXPORT_RETRY_MS;
+            self.retry_ms = now_ms + self.wait_ms;
+            self.wait_ms = (2 * self.wait_ms).min(EXPORT_RETRY_MAX_MS);
             self.admit_waiting(now_ms);
         }
     }
@@ -536,6 +590,7 @@ impl<'m> Order<'m> {
         });
         if done {
             self.exports += 1;
+            self.wait_ms = EXPORT_RETRY_MS;
             self.run = None;
             self.admit_waiting(now_ms);
         }
