@@ -20,6 +20,7 @@ fn what_has_no_order_is_sorted() {
     assert_eq!(wire.ask(&mut server, "smembers s"), set);
     assert_eq!(wire.ask(&mut server, "HGETALL h"), hash);
     assert_eq!(wire.ask(&mut server, "HVALS h"), "*2\r\n$1\r\n2\r\n$1\r\n1\r\n");
+    assert_eq!(wire.ask(&mut server, "DBSIZE"), ":2\r\n");
     assert_eq!(wire.ask(&mut server, "KEYS *"), "*2\r\n$1\r\nh\r\n$1\r\ns\r\n");
     assert_eq!(wire.ask(&mut server, "SSCAN s 0 COUNT 1"), format!("*2\r\n$1\r\n0\r\n{set}"));
     assert_eq!(wire.ask(&mut server, "HSCAN h 0"), format!("*2\r\n$1\r\n0\r\n{hash}"));

@@ -27,7 +27,7 @@ pub(super) enum Refusal {
     Transaction,
     /// It leaves the order of its result to the server.
     Unordered,
-    /// What it began would not be in a dump.
+    /// What it makes would not be in a dump.
     Exported,
 }
 

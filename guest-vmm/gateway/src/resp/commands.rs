@@ -27,6 +27,8 @@ pub(super) enum Action {
         /// Whether every second element belongs to the one before.
         pairs: bool,
     },
+    /// `DBSIZE`: servers count keys that have expired until they come across them, so `KEYS` is counted.
+    Count,
     /// `SORT`, unless its result has no order.
     Arrange,
     /// `TTL`, `PTTL`: from the time of expiry and the request clock.
@@ -142,7 +144,7 @@ pub(super) const COMMANDS: &[Command] = &[
     reads("command", -1, Command),
     reads("config", -2, Config),
     writes("copy", -3, Pass),
-    reads("dbsize", 1, Pass),
+    reads("dbsize", 1, Count),
     reads("debug", -1, Refuse(Refusal::Private)),
     writes("decr", 2, Pass),
     writes("decrby", 3, Pass),

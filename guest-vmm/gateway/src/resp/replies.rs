@@ -22,6 +22,8 @@ pub(super) enum Shape {
     Sorted(Part),
     /// It is a step of a walk, and all of it.
     Page(Part),
+    /// It is an array of strings: how many they are.
+    Count,
     /// It is a point in time: how long it is until then.
     Left(Unit),
 }
@@ -61,6 +63,8 @@ enum State {
     Gathering { left: usize, second: bool, over: bool },
     /// All strings are there and are being written.
     Writing,
+    /// So many strings come, which are counted.
+    Counting { left: usize },
 }
 
 /// Reads values.
@@ -70,6 +74,7 @@ pub(super) struct Replies {
     state: State,
     stack: [usize; DEPTH_MAX],
     depth: usize,
+    count: usize,
 }
 
 impl Replies {
@@ -81,6 +86,7 @@ impl Replies {
             state: State::Start,
             stack: [0; DEPTH_MAX],
             depth: 0,
+            count: 0,
         }
     }
 
@@ -129,6 +135,19 @@ impl Replies {
                     }
                     false
                 }
+                (State::Start, Shape::Count) => {
+                    let Token::Array(count) = token else { return Err(NoAnswer) };
+                    (self.state, self.count) = (State::Counting { left: count }, count);
+                    self.counted(count, out)
+                }
+                (State::Counting { left }, _) => match token {
+                    Token::Bulk(_) | Token::Bytes(_) => false,
+                    Token::End => {
+                        self.state = State::Counting { left: left - 1 };
+                        self.counted(left - 1, out)
+                    }
+                    _ => return Err(NoAnswer),
+                },
                 (State::Position(step), _) => {
                     let wanted = [Token::Bulk(1), Token::Bytes(b"0"), Token::End];
                     if wanted.get(usize::from(step)) != Some(&token) {
@@ -187,6 +206,14 @@ impl Replies {
                 self.state = State::Passing;
             }
         }
+    }
+
+    /// So many strings are still to come. True if that ends the value.
+    fn counted(&self, left: usize, out: &mut Out) -> bool {
+        if left == 0 {
+            out.put_header(b':', self.count as i64);
+        }
+        left == 0
     }
 
     /// All strings have come. True if that ends the value.
@@ -345,6 +372,8 @@ mod tests {
         same(Shape::Sorted(Part::Value), hash, "*2\r\n$1\r\n2\r\n$1\r\n1\r\n");
         same(Shape::Sorted(Part::Key), "*0\r\n", "*0\r\n");
         same(Shape::Sorted(Part::Both), "-WRONGTYPE x\r\n", "-WRONGTYPE x\r\n");
+        same(Shape::Count, set, ":3\r\n");
+        same(Shape::Count, "*0\r\n", ":0\r\n");
         let page = |array: &str| std::format!("*2\r\n$1\r\n0\r\n{array}");
         same(Shape::Page(Part::Both), &page(hash), &page(sorted));
         same(Shape::Page(Part::Key), &page("*0\r\n"), &page("*0\r\n"));

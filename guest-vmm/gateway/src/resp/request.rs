@@ -111,6 +111,10 @@ impl Resp {
             Action::Sort => self.forward(asked, Shape::Sorted(Part::Key)),
             Action::SortPairs => self.forward(asked, Shape::Sorted(Part::Both)),
             Action::Values => self.ask(asked, b"HGETALL", Shape::Sorted(Part::Value)),
+            Action::Count => self.rewrite(asked, Shape::Count, |put| {
+                put(Piece::Text(b"KEYS"));
+                put(Piece::Text(b"*"));
+            }),
             Action::Left(unit) => self.ask(asked, b"PEXPIRETIME", Shape::Left(unit)),
             Action::Scan { cursor, pairs } => self.walk(asked, cursor, pairs),
             Action::Arrange => self.arrange(asked),
@@ -377,6 +381,10 @@ impl Resp {
     /// A new entry gets the time of the request clock, and streams are trimmed to the very entry: approximately
     /// would mean by how a server happens to lay them out.
     fn add_to_stream(&mut self, asked: Asked<'_>) {
+        if self.exported {
+            let refused = Answer::Refused(asked.command.name, Refusal::Exported);
+            return self.answer(refused, asked.clock_ms);
+        }
         self.rewrite(asked, Shape::Pass, |put| {
             let mut words = asked.words();
             for word in words.by_ref().take(2) {
