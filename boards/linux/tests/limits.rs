@@ -38,7 +38,10 @@ fn published_limits_are_those_of_the_sources() {
         ("window::CREDIT_STEP_BYTES", window::CREDIT_STEP_BYTES as u64),
         ("window::SLOT_BYTES", window::SLOT_BYTES as u64),
         ("message::MAX_PAYLOAD_BYTES", message::MAX_PAYLOAD_BYTES as u64),
+        ("message::DATAGRAM_BYTES_MAX", message::DATAGRAM_BYTES_MAX as u64),
         ("network::LINGER_MS", pd_network::LINGER_MS),
+        ("network::CLIENT_DATAGRAMS", pd_network::CLIENT_DATAGRAMS as u64),
+        ("network::DATAGRAM_MS", pd_network::DATAGRAM_MS),
         ("voter::DRAIN_MS", voter::DRAIN_MS),
         ("gateway::SLOTS", gateway::SLOTS as u64),
         ("voter::STALL_MIN_MS", voter::STALL_MIN_MS),
@@ -74,6 +77,7 @@ fn published_limits_are_those_of_the_sources() {
         ("upstream::SEND_BYTES", upstream::SEND_BYTES as u64),
         ("upstream::SPARE", upstream::SPARE as u64),
         ("upstream::LINGER_MS", upstream::LINGER_MS),
+        ("upstream::DATAGRAM_ROOM_BYTES", upstream::DATAGRAM_ROOM_BYTES as u64),
     ];
     assert_eq!(published(), built);
 }
