@@ -65,6 +65,8 @@ pub struct Service {
     pub more: String,
     /// Names and addresses of its replicas.
     pub replicas: Vec<(String, SocketAddr)>,
+    /// The restart command of each replica, but for its last word, the name of the replica. None if empty.
+    pub restart: Vec<String>,
 }
 
 impl Service {
@@ -88,6 +90,7 @@ impl Service {
             protocol,
             more: String::new(),
             replicas,
+            restart: Vec::new(),
         })
     }
 }
@@ -103,7 +106,7 @@ impl Config {
         let network = if smoltcp::is_asked_for() { smoltcp::NETWORK_TOML } else { "" };
         let mut text = format!("name = \"test\"\n{network}\n{}\n", self.preamble);
         for service in &self.services {
-            let Service { name, listen, protocol, more, replicas } = service;
+            let Service { name, listen, protocol, more, replicas, restart } = service;
             let _ = write!(
                 text,
                 "\n[[service]]\nname = \"{name}\"\nlisten = \"{listen}\"\nprotocol = \"{protocol}\"\n{more}\n"
@@ -113,6 +116,10 @@ impl Config {
                     text,
                     "[[service.replica]]\nname = \"{name}\"\naddress = \"{address}\"\n"
                 );
+                if !restart.is_empty() {
+                    let words = [&restart[..], std::slice::from_ref(name)].concat();
+                    let _ = writeln!(text, "restart = {words:?}");
+                }
             }
         }
         text
@@ -214,6 +221,21 @@ impl Appliance {
         let mut command = Command::new(&self.program);
         command.args(["fault", replica, fault, "--runtime-dir"]).arg(&self.runtime_dir);
         process::output(&mut command).map(|_| ())
+    }
+
+    /// `resh replica`: what it did, or why it did not.
+    ///
+    /// # Errors
+    /// If the command cannot be executed.
+    pub fn replica(&self, wish: &str, replica: &str) -> CaseResult<Result<String, String>> {
+        let mut command = Command::new(&self.program);
+        command.args(["replica", wish, replica, "--runtime-dir"]).arg(&self.runtime_dir);
+        let output = command.stdin(Stdio::null()).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        Ok(match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        })
     }
 
     /// The status once no session is left, so that every replica has had its say.

@@ -12,6 +12,7 @@ pub mod http_check;
 pub mod machine;
 pub mod net;
 pub mod process;
+pub mod revivable;
 pub mod rng;
 pub mod server_config;
 pub mod servers;

@@ -174,6 +174,22 @@ pub fn tree(pid: u32) -> Vec<u32> {
     found
 }
 
+/// The living processes of a process group.
+pub fn group(group: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let mut fields = after_name.split(' ');
+        let state = fields.next();
+        // Dead processes may wait long until somebody asks how they ended.
+        !matches!(state, None | Some("" | "Z" | "X"))
+            && fields.nth(1).and_then(|text| text.parse().ok()) == Some(group)
+    })
+    .collect()
+}
+
 /// CPU time in nanoseconds that the living threads of `pid` and of all below it have used
 /// (`/proc/PID/task/*/schedstat`).
 pub fn tree_cpu_ns(pid: u32) -> u64 {

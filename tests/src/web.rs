@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::ensure;
 use crate::harness::{CaseResult, During, Halt};
 use crate::http_check::{self, Asked, Response};
 use crate::net::{self, End};
-use crate::process;
+use crate::process::{self, Process};
 use crate::site::sha256;
 
 /// How long one ordinary request may take.
@@ -138,7 +141,8 @@ impl Load {
         self.run_while(|| Instant::now() < end)
     }
 
-    fn run_while(&self, more: impl Fn() -> bool + Sync) -> LoadReport {
+    /// Sends requests while `more` says so.
+    pub fn run_while(&self, more: impl Fn() -> bool + Sync) -> LoadReport {
         let mut total = LoadReport::default();
         let reports: Vec<LoadReport> = std::thread::scope(|scope| {
             let clients: Vec<_> =
@@ -232,7 +236,43 @@ pub fn wrk(
     if let Some(header) = header {
         command.args(["--header", header]);
     }
-    let text = process::output(command.arg(format!("http://{address}{path}")))?;
+    understood(&process::output(command.arg(format!("http://{address}{path}")))?)
+}
+
+/// `wrk` in the background, its connections kept alive.
+pub struct RunningWrk(Process);
+
+impl RunningWrk {
+    /// Starts it; what it prints goes to a file in `dir`.
+    ///
+    /// # Errors
+    /// [`Halt::Skip`] if it is not installed.
+    pub fn start(
+        dir: &Path,
+        address: SocketAddr,
+        path: &str,
+        connections: usize,
+    ) -> CaseResult<Self> {
+        let mut command = Command::new(process::need_program("wrk", "wrk")?);
+        command.args(["--threads", "1", "--timeout", "20", "--duration", "3600s"]);
+        command.args(["--connections", &connections.to_string()]);
+        command.arg(format!("http://{address}{path}"));
+        Ok(Self(Process::spawn(&mut command, "wrk", dir)?))
+    }
+
+    /// Ends it, and says what it found.
+    ///
+    /// # Errors
+    /// If it does not end, or what it prints is not understood.
+    pub fn finish(mut self) -> CaseResult<WrkReport> {
+        self.0.signal(Signal::INT);
+        ensure!(self.0.wait(PATIENCE).is_some(), "wrk does not end");
+        understood(&self.0.log())
+    }
+}
+
+/// What `wrk` printed.
+fn understood(text: &str) -> CaseResult<WrkReport> {
     let requests = text
         .lines()
         .find(|line| line.contains(" requests in "))
