@@ -5,6 +5,7 @@
 //! here or refused. `docs/resp.md` is the profile, `commands.rs` the table of commands.
 
 mod answers;
+mod arguments;
 mod commands;
 mod export;
 mod framer;
@@ -12,6 +13,7 @@ mod gather;
 mod out;
 mod replies;
 mod request;
+mod rewrite;
 mod scan;
 mod tokens;
 
