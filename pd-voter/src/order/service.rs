@@ -1,5 +1,8 @@
 //! The order of one service's requests: who may be sent the next, who has answered what, the log, and who is fed it.
 
+mod clock;
+mod exports;
+
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -8,16 +11,15 @@ use resh_channel::message::{ORDERED_BYTES_MAX, OrderedHead, Request, SessionId};
 use resh_channel::order::{BEHIND_REQUESTS, FEED_REQUESTS, QUEUE_BYTES};
 use resh_channel::stats::{Condemnation, LogState};
 
-use super::export::{Fault, Lives, Living, Run};
+use super::export::{Living, Run};
 use super::feed::{Pace, Stage};
-use super::limits::{
-    EXPORT_RETRY_MAX_MS, EXPORT_RETRY_MS, EXPORT_SILENCE_MS, FEED_SHARE, LONG_ENTRIES, PACE_MIN_MS,
-    SLOW_FACTOR,
-};
+use super::limits::{EXPORT_RETRY_MS, FEED_SHARE};
 use super::log::{Cursor, Entry, Log, What};
 use super::sequence::Sequence;
-use crate::limits::STALL_CHECK_MS;
 use crate::queue::Queue;
+
+use clock::Hold;
+pub use clock::{Awaited, Verdict};
 
 /// Bytes of the largest `Ordered`.
 const LARGEST: usize = ORDERED_BYTES_MAX + size_of::<OrderedHead>();
@@ -35,46 +37,6 @@ pub enum Gate {
     Full(u8),
     /// It gives way to a replica that catches up.
     Paced,
-}
-
-/// The first request that no quorum has answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Awaited {
-    /// Its session's index.
-    pub index: usize,
-    /// When it became the first.
-    pub since_ms: u64,
-    /// When its session last got on.
-    pub moved_ms: u64,
-}
-
-/// A replica holds back the order.
-#[derive(Clone, Copy)]
-struct Hold {
-    since_ms: u64,
-    /// Requests it had answered then.
-    answered: u64,
-    /// How many requests it was behind when it began, and how long the others took for those, in milliseconds.
-    others: (u64, u64),
-    /// Whether its queue was full, and in the way, since.
-    full: bool,
-}
-
-impl Hold {
-    /// Whether the replica, which has `answered` so many, is too slow in comparison with the others.
-    fn is_slow(&self, answered: u64, now_ms: u64) -> bool {
-        let (requests, took_ms) = self.others;
-        (answered - self.answered) * took_ms * SLOW_FACTOR < requests * (now_ms - self.since_ms)
-    }
-}
-
-/// What time has brought to light.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// These replicas fell too far behind, a bit mask.
-    pub behind: u8,
-    /// No quorum answers: the service must stop.
-    pub stuck: bool,
 }
 
 /// What a replica that catches up is sent next.
@@ -336,114 +298,6 @@ impl<'m> Order<'m> {
         !self.stages[replica].is_live() || self.sequence.is_done(replica, number)
     }
 
-    fn note_progress(&mut self, now_ms: u64) {
-        let agreed = self.sequence.agreed(self.synced(), self.quorum);
-        if agreed.is_none_or(|agreed| agreed != self.agreed || agreed == self.last()) {
-            (self.agreed_ms, self.progress_ms) = (now_ms, now_ms);
-        }
-        self.agreed = agreed.unwrap_or(self.agreed);
-    }
-
-    /// Of the session whose request is the first that no quorum has answered, a quorum has sent more bytes, or its
-    /// client has taken some.
-    pub fn moved(&mut self, now_ms: u64) {
-        self.progress_ms = now_ms;
-    }
-
-    /// The first request that no quorum has answered.
-    pub fn awaited(&self) -> Option<Awaited> {
-        let agreed = self.sequence.agreed(self.synced(), self.quorum)?;
-        let len = self.recent.len() as u64;
-        let known = agreed < self.last() && self.last() - agreed < len;
-        known.then(|| Awaited {
-            index: self.recent[((agreed + 1) % len) as usize].into(),
-            since_ms: self.agreed_ms,
-            moved_ms: self.progress_ms,
-        })
-    }
-
-    /// Looks whether `replica`, whose queue is `full` and in the way, or not, is too slow. Its pace is measured over
-    /// `window_ms` again and again, until it has caught up by half.
-    fn holds_up(&mut self, replica: usize, full: bool, window_ms: u64, now_ms: u64) -> bool {
-        let lane = self.sequence.lane(replica);
-        let (answered, behind) = (lane.answered(), lane.outstanding() as u64);
-        match &mut self.holds[replica] {
-            None if full => {
-                let others = (behind, lane.lag_ms(now_ms).max(1));
-                let hold = Hold { since_ms: now_ms, answered, others, full };
-                self.holds[replica] = Some(hold);
-            }
-            Some(hold) if behind <= hold.others.0 / 2 => self.holds[replica] = None,
-            Some(hold) if now_ms >= hold.since_ms + window_ms => {
-                let slow = hold.full && hold.is_slow(answered, now_ms);
-                (hold.since_ms, hold.answered, hold.full) = (now_ms, answered, full);
-                return slow;
-            }
-            Some(hold) => hold.full |= full,
-            None => {}
-        }
-        false
-    }
-
-    /// Judges by the clock who holds back the order.
-    pub fn watch(&mut self, now_ms: u64, lag_budget_ms: u64, reply_ms: u64) -> Verdict {
-        let waits = !self.ready.is_empty();
-        let full = match self.gate(now_ms) {
-            Gate::Full(full) if waits => full,
-            _ => 0,
-        };
-        let spare = self.synced().count_ones() as usize > self.quorum;
-        let window_ms = lag_budget_ms.max(PACE_MIN_MS);
-        let mut verdict = Verdict::default();
-        for replica in 0..REPLICAS_MAX {
-            let stage = self.stages[replica];
-            let lane = self.sequence.lane(replica);
-            let owes = lane.replays() > 0
-                || (stage == Stage::Synced && self.sequence.position(replica) < self.agreed);
-            let stands = owes && now_ms >= lane.moved_ms() + reply_ms;
-            let stalls = self.holds_up(replica, full & (1 << replica) != 0, window_ms, now_ms);
-            let needed = stage == Stage::Synced && !spare;
-            if (stands || stalls) && !needed {
-                verdict.behind |= 1 << replica;
-            }
-        }
-        verdict.stuck =
-            self.has_quorum() && self.agreed < self.last() && now_ms >= self.progress_ms + reply_ms;
-        let feeding = |stage: &Stage| match stage {
-            Stage::Feeding(cursor) => Some(self.log.active.end().entry - cursor.entry),
-            _ => None,
-        };
-        let gap = self.stages.iter().filter_map(feeding).max().unwrap_or(0);
-        // What the feed's own window holds is as good as sent.
-        self.pace.look(gap.saturating_sub(FEED_REQUESTS), now_ms);
-        self.admit_waiting(now_ms);
-        verdict
-    }
-
-    /// When to [`watch`](Self::watch) even if nothing happens.
-    pub fn deadline_ms(&self, now_ms: u64, reply_ms: u64) -> Option<u64> {
-        let waits = !self.ready.is_empty();
-        let gate = match self.gate(now_ms) {
-            Gate::Full(_) if waits => Some(now_ms + STALL_CHECK_MS),
-            Gate::Paced if waits => self.pace.holds_until_ms(now_ms),
-            _ => None,
-        };
-        let outstanding = self.has_quorum() && self.agreed < self.last();
-        let stuck = outstanding.then_some(self.progress_ms + reply_ms);
-        let lanes = (0..REPLICAS_MAX).filter_map(|at| {
-            let lane = self.sequence.lane(at);
-            let owes = lane.replays() > 0
-                || (self.stages[at] == Stage::Synced && self.sequence.position(at) < self.agreed);
-            // Whom we cannot do without is only looked at again.
-            owes.then(|| (lane.moved_ms() + reply_ms).max(now_ms + STALL_CHECK_MS))
-        });
-        let retry = (self.may_want_export() && !self.has_feed()).then_some(self.retry_ms);
-        let silence =
-            self.run.as_ref().map(|_| self.run_moved_ms + reply_ms.max(EXPORT_SILENCE_MS));
-        let retry = retry.filter(|at_ms| *at_ms > now_ms);
-        [gate, stuck, retry, silence].into_iter().flatten().chain(lanes).min()
-    }
-
     fn has_feed(&self) -> bool {
         self.stages.iter().any(|stage| matches!(stage, Stage::Feeding(_)))
     }
@@ -477,134 +331,5 @@ impl<'m> Order<'m> {
             self.sequence.fed(feed.replica, feed.entry.number, feed.len, now_ms);
         }
         self.go_live_if_fed(feed.replica, now_ms);
-    }
-
-    /// Whether the log since the last export is long, and longer than what that export wrote.
-    fn is_long(&self) -> bool {
-        let since = self.log.active.end().entry - self.log.base().entry;
-        since > LONG_ENTRIES && since > self.log.base().entry
-    }
-
-    fn exports_first(&self, now_ms: u64) -> bool {
-        let can = self.state == State::Export && self.has_quorum() && now_ms >= self.retry_ms;
-        can && self.is_long() && !self.has_feed()
-    }
-
-    fn may_want_export(&self) -> bool {
-        let (used, capacity) = self.log_bytes();
-        let grown = used - self.log.base().at.min(used);
-        let waits = self.stages.contains(&Stage::Waiting);
-        self.state == State::Export
-            && self.run.is_none()
-            && self.has_quorum()
-            && (!self.log.is_whole()
-                || (used > capacity / 2 && grown > capacity / 8)
-                || (waits && self.is_long()))
-    }
-
-    /// Whether an export is to be ordered now.
-    pub fn wants_export(&self, now_ms: u64) -> bool {
-        now_ms >= self.retry_ms
-            && self.may_want_export()
-            && !self.has_feed()
-            && self.gate(now_ms) == Gate::Open
-    }
-
-    /// Whether `sticky` requests of sessions are lost with the log, so that an export must begin without those sessions.
-    pub fn has_lost_log(&self) -> bool {
-        self.state == State::Export && !self.log.is_whole()
-    }
-
-    /// Orders an export on `session`, with `payload`, which is `head`. `living` are the sessions of the service, and from
-    /// which request on their `TRANSIENT` ones count. Returns its number.
-    pub fn begin_export(
-        &mut self,
-        session: SessionId,
-        head: OrderedHead,
-        payload: &[u8],
-        living: impl Iterator<Item = (SessionId, Option<u64>)>,
-        now_ms: u64,
-    ) -> u64 {
-        self.restarted = !self.log.is_whole();
-        if self.restarted {
-            self.log.restart();
-        }
-        self.living.fill(None);
-        for (id, transient) in living {
-            if let Some(lives) = self.living.get_mut(usize::from(id.index)) {
-                *lives = Some(Lives { generation: id.generation, transient });
-            }
-        }
-        let number = self.order(session, Request::EXPORT, payload, now_ms);
-        self.run = Some(Run::new(&mut self.log, session, number, head));
-        self.run_moved_ms = now_ms;
-        number
-    }
-
-    /// The session of the export under way.
-    pub fn export(&self) -> Option<SessionId> {
-        self.run.as_ref().map(Run::session)
-    }
-
-    /// Whether the dump is still coming in.
-    pub fn awaits_dump(&self) -> bool {
-        self.run.as_ref().is_some_and(|run| !run.has_dump())
-    }
-
-    /// The next bytes of the dump, which a quorum agrees on.
-    pub fn export_data(&mut self, bytes: &[u8], now_ms: u64) {
-        self.run_moved_ms = now_ms;
-        self.with_run(now_ms, |run, log, _| run.push(log, bytes));
-    }
-
-    /// The dump has ended, and a quorum agrees.
-    pub fn export_ended(&mut self, now_ms: u64) {
-        self.run_moved_ms = now_ms;
-        self.with_run(now_ms, |run, log, _| run.end(log));
-    }
-
-    /// The export came to nothing: the old log stays.
-    pub fn export_failed(&mut self, now_ms: u64) {
-        if self.run.take().is_some() {
-            self.log.spare.clear();
-            if self.restarted {
-                self.log.lose();
-            }
-            self.retry_ms = now_ms + self.wait_ms;
-            self.wait_ms = (2 * self.wait_ms).min(EXPORT_RETRY_MAX_MS);
-            self.admit_waiting(now_ms);
-        }
-    }
-
-    /// Does a bounded part of what is left to be done for an export. True if there is more.
-    pub fn work(&mut self, now_ms: u64, reply_ms: u64) -> bool {
-        if !self.log.is_whole()
-            || (self.awaits_dump() && now_ms >= self.run_moved_ms + reply_ms.max(EXPORT_SILENCE_MS))
-        {
-            self.export_failed(now_ms);
-        }
-        let mut done = false;
-        self.with_run(now_ms, |run, log, living| {
-            done = run.work(log, living)?;
-            Ok(())
-        });
-        if done {
-            self.exports += 1;
-            self.wait_ms = EXPORT_RETRY_MS;
-            self.run = None;
-            self.admit_waiting(now_ms);
-        }
-        self.run.as_ref().is_some_and(Run::has_dump)
-    }
-
-    fn with_run(
-        &mut self,
-        now_ms: u64,
-        job: impl FnOnce(&mut Run, &mut Log<'_>, &Living) -> Result<(), Fault>,
-    ) {
-        let Some(run) = &mut self.run else { return };
-        if job(run, &mut self.log, &self.living).is_err() {
-            self.export_failed(now_ms);
-        }
     }
 }

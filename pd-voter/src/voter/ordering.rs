@@ -1,21 +1,21 @@
 //! The pump of total order: what is said of requests goes to [`Orders`], and what it orders and feeds to the gateways.
 
+mod exports;
+
 use resh_channel::config::REPLICAS_MAX;
 use resh_channel::memory::Bytes;
-use resh_channel::message::{Kind, Message, OrderedHead, Reason, SessionId};
-use resh_channel::stats::{Condemnation, LogState, OrderStats};
-use resh_channel::window::pieces;
+use resh_channel::message::{Message, Reason, SessionId};
+use resh_channel::ring::Producer;
+use resh_channel::stats::{Condemnation, LogState};
 
 use super::Voter;
 use super::intake::{Turn, push};
-use crate::disputes;
-use crate::limits::{DRAIN_MS, STALL_CHECK_MS};
+use crate::limits::STALL_CHECK_MS;
 use crate::order::feed::Stage;
 use crate::order::limits::CLIENT_HOLD_MS;
-use crate::order::service::Order;
 use crate::order::{Look, Orders, Outgoing, Stamp};
-use crate::session::{End, Phase, Session, to_gateways};
-use crate::vote::Findings;
+use crate::queue::Queue;
+use crate::session::{End, Phase, to_gateways};
 
 /// What the pump of total order needs besides [`Orders`].
 pub(super) struct Ordering<'m> {
@@ -24,7 +24,7 @@ pub(super) struct Ordering<'m> {
     /// Payload bytes for which the broadcast ring has no room.
     pub(super) lacking: Option<usize>,
     /// Sessions that are over, and whose index is not free before all is answered.
-    unsettled: crate::queue::Queue,
+    unsettled: Queue,
     /// Somebody answered, or left, since they were looked at.
     answered: bool,
     /// The export under way: its service, and how far its reply stream was read.
@@ -60,7 +60,7 @@ impl<'m> Ordering<'m> {
         Self {
             orders,
             lacking: None,
-            unsettled: crate::queue::Queue::new(slots),
+            unsettled: Queue::new(slots),
             answered: false,
             export: None,
             clock: Clock::default(),
@@ -332,9 +332,7 @@ impl Voter<'_> {
 
     /// Whether the broadcast ring has room for so many payload bytes. If not, that is noted.
     fn has_room(&mut self, bytes: usize) -> bool {
-        let room = |ring: &mut resh_channel::ring::Producer<'_>| {
-            ring.reserve(bytes).map(|room| room.is_some())
-        };
+        let room = |ring: &mut Producer<'_>| ring.reserve(bytes).map(|room| room.is_some());
         let has_room = push(&mut self.broadcast, &mut self.accused, room);
         if !has_room {
             self.ordering.lacking = Some(bytes);
@@ -393,149 +391,9 @@ impl Voter<'_> {
             now_ms: self.now_ms,
         }
     }
-
-    /// The index of the session in which replicas write out their state.
-    fn export_index(&self) -> usize {
-        self.sessions.len() - 1
-    }
-
-    /// Whether `index` is that of an export.
-    pub(super) fn is_export(&self, index: usize) -> bool {
-        self.ordering.export.is_some() && index == self.export_index()
-    }
-
-    /// Orders an export of service `number`, if one is wanted and can be.
-    fn begin_export(&mut self, number: usize) {
-        let index = self.export_index();
-        let wants =
-            self.ordering.orders.service(number).is_some_and(|o| o.wants_export(self.now_ms));
-        let free = self.ordering.export.is_none() && self.sessions[index].phase == Phase::Free;
-        if !wants || !free {
-            return;
-        }
-        for other in 0..self.client_slots() {
-            if usize::from(self.sessions[other].service) == number
-                && self.ordering.orders.is_lost(other)
-            {
-                self.close(other, Some(Reason::Limit));
-            }
-        }
-        // Both records, wherever they come to lie.
-        let both = 2 * (size_of::<OrderedHead>() + 64);
-        if !self.due_to_gateways.is_empty() || !self.has_room(both) {
-            return;
-        }
-        let Some(order) = self.ordering.orders.service(number) else { return };
-        let (members, quorum) = (order.synced(), order.quorum);
-        let generation = self.sessions[index].id.generation.wrapping_add(1);
-        let id = SessionId { index: index as u16, generation };
-        if !self.ordering.orders.open(id, number as u8) {
-            return;
-        }
-        let stamp = self.stamp();
-        let mut session = Session::open(id, number as u8, members, quorum);
-        session.client = None;
-        session.nonce = stamp.nonce;
-        let open = Message::new(Kind::Open, id).arg(number as u8).to(members).clock(self.clock_s);
-        self.say_to_gateways(&open, &stamp.nonce);
-        if let Some(out) = self.ordering.orders.take_export(number, id, stamp) {
-            say(&mut self.broadcast, &mut self.accused, &out);
-        }
-        self.sessions[index] = session;
-        self.ordering.export = Some((number, 0));
-        self.schedule(index);
-    }
-
-    /// Draws the consequences of whatever happened to the session of an export. `end` is how it ended, if it did.
-    pub(super) fn settle_export(&mut self, index: usize, end: Option<End>) {
-        let Some((number, read)) = self.ordering.export else { return };
-        let session = &self.sessions[index];
-        if session.phase != Phase::Open {
-            // Only who is late with the dump is still compared.
-            return if session.is_drained() {
-                self.end_export(index)
-            } else {
-                self.schedule(index)
-            };
-        }
-        let released = session.vote.released();
-        let (ended, failed) =
-            (session.vote.ended(), matches!(end, Some(End::Aborted | End::NoQuorum)));
-        let Some(order) = self.ordering.orders.service_mut(number) else { return };
-        for piece in pieces(index, read, (released - read) as usize) {
-            order.export_data(&self.window[piece], self.now_ms);
-        }
-        if released > read {
-            order.moved(self.now_ms);
-        }
-        self.ordering.export = Some((number, released));
-        if failed {
-            order.export_failed(self.now_ms);
-        } else if ended {
-            order.export_ended(self.now_ms);
-            self.sessions[index].drain(self.now_ms, DRAIN_MS);
-        }
-        self.schedule(index);
-        self.abandon_export(number);
-    }
-
-    /// What the vote on a dump brought to light. Who is outvoted has another state than the others.
-    pub(super) fn record_export(&mut self, index: usize, findings: Findings) {
-        let Session { service, id, .. } = self.sessions[index];
-        for finding in findings {
-            let (replica, outvoted) = (finding.replica, finding.outvoted);
-            disputes::record(&mut self.stats, finding, service, id, self.clock_s);
-            self.stats_changed = true;
-            self.stats_urgent = true;
-            if outvoted {
-                self.accused[replica].get_or_insert(Condemnation::Diverged);
-            }
-        }
-    }
-
-    /// The session of an export that came to nothing, or of which all was heard, is closed.
-    fn abandon_export(&mut self, number: usize) {
-        let runs = self.ordering.orders.service(number).is_some_and(Order::awaits_dump);
-        let index = self.export_index();
-        let waits = self.sessions[index].phase == Phase::Open && runs
-            || self.sessions[index].phase == Phase::Draining && !self.sessions[index].is_drained();
-        if self.ordering.export.is_some_and(|(service, _)| service == number) && !waits {
-            self.end_export(index);
-        }
-    }
-
-    /// The session of an export is over.
-    pub(super) fn end_export(&mut self, index: usize) {
-        self.ordering.export = None;
-        self.close(index, None);
-    }
-
-    /// What the operator sees of the orders.
-    pub(super) fn order_stats(&mut self) {
-        for (at, replica) in self.stats.replicas.iter_mut().enumerate() {
-            let orders = (0..self.services.len()).filter_map(|n| self.ordering.orders.service(n));
-            let add = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
-            replica.progress = orders.map(|order| order.progress(at)).fold((0, 0), add);
-        }
-        for (number, stats) in self.stats.services.iter_mut().enumerate() {
-            stats.order = self.ordering.orders.service(number).map(|order| {
-                let (used, there) = order.log_bytes();
-                OrderStats {
-                    requests: order.last(),
-                    log: order.log_state(),
-                    log_bytes: (used as u64, there as u64),
-                    exports: order.exports(),
-                }
-            });
-        }
-    }
 }
 
 /// Writes a record for which there is room.
-fn say(
-    ring: &mut resh_channel::ring::Producer<'_>,
-    accused: &mut [Option<Condemnation>],
-    out: &Outgoing<'_>,
-) {
+fn say(ring: &mut Producer<'_>, accused: &mut [Option<Condemnation>], out: &Outgoing<'_>) {
     push(ring, accused, |ring| ring.push(&out.message, out.payload));
 }

@@ -2,6 +2,7 @@
 
 use resh_channel::config::REPLICAS_MAX;
 use resh_channel::message::{Kind, Message};
+use resh_channel::stats::OrderStats;
 
 use super::{NetworkFault, Voter};
 use crate::limits::{STATS_MS, STATS_URGENT_MS};
@@ -110,5 +111,25 @@ impl Voter<'_> {
         self.published_ms = Some(self.now_ms);
         self.stats_changed = false;
         self.stats_urgent = false;
+    }
+
+    /// What the operator sees of the orders.
+    fn order_stats(&mut self) {
+        for (at, replica) in self.stats.replicas.iter_mut().enumerate() {
+            let orders = (0..self.services.len()).filter_map(|n| self.ordering.orders.service(n));
+            let add = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+            replica.progress = orders.map(|order| order.progress(at)).fold((0, 0), add);
+        }
+        for (number, stats) in self.stats.services.iter_mut().enumerate() {
+            stats.order = self.ordering.orders.service(number).map(|order| {
+                let (used, there) = order.log_bytes();
+                OrderStats {
+                    requests: order.last(),
+                    log: order.log_state(),
+                    log_bytes: (used as u64, there as u64),
+                    exports: order.exports(),
+                }
+            });
+        }
     }
 }
