@@ -16,6 +16,7 @@ mod redis_client;
 mod redis_resp;
 mod redis_total;
 mod recovery;
+mod recovery_pair;
 mod sel4;
 mod sessions;
 mod udp;
@@ -52,6 +53,8 @@ const CASES: &[Case] = &[
     case("recovery.rejuvenation", 90, recovery::rejuvenation),
     case("recovery.operator", 60, recovery::operator),
     case("recovery.back_off", 90, recovery::back_off),
+    case("recovery.pair_of_two", 60, recovery_pair::of_two),
+    case("recovery.pair_left_of_three", 60, recovery_pair::left_of_three),
     case("http_table.every_request_is_answered", 180, http_table::every_request_is_answered),
     case("clients.curl", 60, clients::curl),
     case("clients.wget", 60, clients::wget),
