@@ -112,9 +112,9 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Waits until so many requests have been answered.
+    /// Waits until so many requests have been answered, and a few more.
     fn wait_for(&self, requests: u64) -> CaseResult<Status> {
-        let bytes = self.released_bytes + requests * self.reply_bytes;
+        let bytes = self.released_bytes + (requests + requests / 10) * self.reply_bytes;
         let limit = Duration::from_secs(120);
         self.appliance
             .wait_status(limit, "enough requests answered", |status| released(status) >= bytes)
