@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use pd_network::stack::Envelope;
 use resh_channel::memory::Bytes;
 
-use crate::listener::{check, from_raw, set_option, to_raw};
+use crate::sockets::{check, from_raw, set_option, to_raw};
 
 /// Bytes that the kernel keeps for us until we take them, as far as it lets us have so many.
 const RECEIVE_BYTES: libc::c_int = 1 << 20;

@@ -13,6 +13,7 @@ pub mod programs;
 pub mod replica;
 pub mod runtime_dir;
 pub mod sandbox;
+mod sockets;
 pub mod status;
 pub mod system;
 pub mod tap;

@@ -29,7 +29,7 @@ use sel4_microkit::linux;
 
 pub use self::targets::Address;
 use self::targets::{Pool, Target, place_targets};
-use crate::listener::check;
+use crate::sockets::check;
 
 /// Sockets beyond one for each session, where closed connections can rest.
 const SPARE: usize = 256;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use resh_channel::config::{SERVICES_MAX, Transport};
 
-use crate::listener::check;
+use crate::sockets::check;
 
 /// Where the server of a service listens.
 pub type Address = (Transport, SocketAddr);
