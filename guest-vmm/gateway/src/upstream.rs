@@ -63,7 +63,12 @@ pub enum Received {
     Gone,
 }
 
-/// TCP connections from a gateway to its replica.
+/// Connections from a gateway to its replica.
+///
+/// To a service over UDP a connection is a port of our own for each session, and stands at once. Each send is one
+/// datagram, taken whole or not at all, and [`Sent::Gone`] if it is too long to be sent ever. Each receive is one that
+/// came from the server; one that is empty, or that there is no room for, counts as lost. [`Received::Gone`]: the
+/// server's host says that nobody listens. There is no [`Received::Fin`], and [`finish`](Upstream::finish) does nothing.
 pub trait Upstream {
     /// A round of the gateway begins: events are wanted of what has arrived by now. A transport
     /// whose kernel knows the time has nothing to do.
