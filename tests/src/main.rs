@@ -11,6 +11,7 @@ mod hostile;
 mod http_table;
 mod isolation;
 mod login;
+mod pgwire;
 mod redis;
 mod redis_client;
 mod redis_resp;
@@ -73,6 +74,10 @@ const CASES: &[Case] = &[
     case("redis.total_replayed", 300, redis_total::replayed),
     case("redis.total_exported", 300, redis_total::exported),
     case("redis.total_falsified", 300, redis_total::falsified),
+    case("redis.total_transaction", 120, redis_total::transaction),
+    case("pgwire.psql", 60, pgwire::psql),
+    case("pgwire.libraries", 120, pgwire::libraries),
+    case("pgwire.one_begins_anew", 180, pgwire::one_begins_anew),
     case("dns.ten_thousand_queries", 60, dns::ten_thousand_queries),
     case("dns.dnsperf", 60, dns::dnsperf),
     case("dns.dig", 60, dns::dig),

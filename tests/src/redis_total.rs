@@ -303,6 +303,62 @@ pub(crate) fn falsified(context: &Context) -> CaseResult {
     write_and_recover(context, &store, writes(10_000))
 }
 
+/// A transaction that is open while the state is written out and a replica begins anew is executed once by all, and one
+/// that was over before not again.
+pub(crate) fn transaction(context: &Context) -> CaseResult {
+    let store = Store::open(context, "export", false)?;
+    let mut client = Client::open(store.appliance.address)?;
+    let mut asks = |dialogue: &[(&[&str], Reply)]| -> CaseResult {
+        for (words, wanted) in dialogue {
+            let said = client.ask(words)?;
+            ensure!(said == *wanted, "{words:?}: {said:?} and not {wanted:?}");
+        }
+        Ok(())
+    };
+    let status = |text: &str| Reply::Status(text.to_owned());
+    let done = |count| Reply::Array(Some(vec![Reply::Number(count)]));
+    asks(&[
+        (&["SELECT", "3"], status("OK")),
+        (&["MULTI"], status("OK")),
+        (&["INCR", "n"], status("QUEUED")),
+        (&["EXEC"], done(1)),
+        (&["MULTI"], status("OK")),
+        (&["INCR", "n"], status("QUEUED")),
+    ])?;
+    fill_until_exported(&store)?;
+    // Who is dead is noticed by those who ask, and three sessions are needed.
+    let recovered = AtomicBool::new(false);
+    let ask = |key: &str| -> CaseResult {
+        let mut client = Client::open(store.appliance.address)?;
+        while !recovered.load(Ordering::Relaxed) {
+            let said = client.ask(&["INCR", key])?;
+            ensure!(matches!(said, Reply::Number(_)), "INCR: {said:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    };
+    thread::scope(|scope| -> CaseResult {
+        let asking = ["a", "b", "c", "d"].map(|key| {
+            let ask = &ask;
+            scope.spawn(move || ask(key))
+        });
+        let result = kill_and_wipe(&store, &store.servers[2]);
+        recovered.store(true, Ordering::Relaxed);
+        for one in asking {
+            one.join().map_err(|_| "a client panicked".to_owned())??;
+        }
+        result.map(|_| ())
+    })?;
+    asks(&[(&["EXEC"], done(2)), (&["INCR", "n"], Reply::Number(3))])?;
+    drop(client);
+    let status = store.appliance.settled()?;
+    ensure!(status.service()["no_quorum"] == 0, "no quorum: {:#}", status.0);
+    let contents = same_contents(&store.servers)?;
+    let held = contents.get(&(3, "n".to_owned())).and_then(|held| held.last());
+    ensure!(held.map(String::as_str) == Some("3"), "it is {held:?} and not 3");
+    Ok(())
+}
+
 /// Writes the same few long values again and again, until the log is full enough for an export.
 fn fill_until_exported(store: &Store) -> CaseResult {
     let mut client = Client::open(store.appliance.address)?;
