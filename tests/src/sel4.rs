@@ -3,12 +3,13 @@
 //! A machine takes a while to boot, so a case looks at several things in one.
 
 mod cost;
+mod hostile;
+mod recovery;
 mod repeat;
-mod sick;
 
 use std::time::{Duration, Instant};
 
-use resh_tests::appliance::Watched;
+use resh_tests::appliance::{Status, Watched};
 use resh_tests::ensure;
 use resh_tests::harness::{CaseResult, Context, Halt};
 use resh_tests::machine::{self, Machine, Start};
@@ -21,8 +22,9 @@ use serde_json::Value;
 use crate::http_table::{self, Look};
 
 pub(crate) use cost::cost;
+pub(crate) use hostile::hostile_guest;
+pub(crate) use recovery::{recovers_guests, recovers_hostile_domain, rejuvenates};
 pub(crate) use repeat::deterministic;
-pub(crate) use sick::{faulting_monitor, hostile_guest, sick_guests};
 
 /// From QEMU's start to the first answer that a quorum gave.
 const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -30,8 +32,8 @@ const FIRST_ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const IDLE_PERCENT: u64 = 15;
 /// For how long that is looked at.
 const IDLE_TIME: Duration = Duration::from_secs(20);
-/// A guest that was restarted votes again within this time.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(90);
+/// A replica that begins anew votes again within this time.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(150);
 const LOOK_LIMIT: Duration = Duration::from_secs(20);
 /// The guests, by replica.
 const GUESTS: [&str; 3] = ["nginx", "lighttpd", "apache2"];
@@ -93,7 +95,8 @@ pub(crate) fn serves(context: &Context) -> CaseResult {
     Ok(())
 }
 
-/// One wrong guest is outvoted, and reported with its name and where it differed; two release nothing.
+/// One wrong guest is outvoted, reported with its name and where it differed, and begins anew; two release
+/// nothing.
 pub(crate) fn wrong_guests(context: &Context) -> CaseResult {
     let machine = usual(context)?;
     let site = Site::of_guests(&context.dir)?;
@@ -108,7 +111,8 @@ pub(crate) fn wrong_guests(context: &Context) -> CaseResult {
     ensure!(answer.ends_with(&body), "another /1k.bin from the right guests");
     let head_bytes = answer.len() - body.len();
     for guest in GUESTS {
-        let before = machine.status()?.disputes_total();
+        let status = machine.status()?;
+        let (before, life) = (status.disputes_total(), status.counter(guest, "generation"));
         machine.fault(guest, "corrupt")?;
         let reported = wait_until(LOOK_LIMIT, || {
             let bytes = right("/1k.bin").ok()?;
@@ -128,8 +132,8 @@ pub(crate) fn wrong_guests(context: &Context) -> CaseResult {
         for _ in 0..20 {
             ensure!(right("/1k.bin")?.ends_with(&body), "a wrong byte came out with {guest} wrong");
         }
-        machine.fault(guest, "restore")?;
-        machine.wait_status(RECOVERY_LIMIT, "all voting again", |s| s.all_voting())?;
+        let anew = |s: &Status| s.counter(guest, "generation") > life && s.all_voting();
+        machine.wait_status(RECOVERY_LIMIT, "all voting again", anew)?;
     }
 
     for guest in &GUESTS[..2] {

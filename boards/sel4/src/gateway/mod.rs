@@ -9,6 +9,8 @@
 mod cpu;
 mod shared;
 mod start;
+#[cfg(feature = "faults")]
+pub mod trigger;
 
 use core::fmt;
 
@@ -150,5 +152,7 @@ fn exit_of(message: MessageInfo) -> Exit {
 
 /// Prints for the machine.
 fn print(line: fmt::Arguments<'_>) {
+    #[cfg(feature = "faults")]
+    trigger::listen(line);
     debug_println!("{line}");
 }

@@ -127,21 +127,24 @@ fault() {
         panic) echo c >/proc/sysrq-trigger ;;
         reboot) echo b >/proc/sysrq-trigger ;;
         poweroff) echo o >/proc/sysrq-trigger ;;
-        loop)
+        loop | hang)
             # What the kernel keeps for others: until Linux 6.11 this, since then that.
             echo -1 >/proc/sys/kernel/sched_rt_runtime_us
             mount -t debugfs debugfs /sys/kernel/debug
             fair=/sys/kernel/debug/sched/fair_server/cpu0/runtime
             [ ! -f $fair ] || echo 0 >$fair
+            # The loop ends after 8 s, a hang never.
+            if [ "$1" = loop ]; then seconds=8; else seconds=100000; fi
             realtime sh -c 'read -r now _ </proc/uptime
-                end=$((${now%%.*} + 8))
-                while [ ${now%%.*} -lt $end ]; do read -r now _ </proc/uptime; done'
+                end=$((${now%%.*} + $0))
+                while [ ${now%%.*} -lt $end ]; do read -r now _ </proc/uptime; done' $seconds
             ;;
         nic)
             network_down
             sleep 8
             network_up
             ;;
+        unplug) network_down ;;
         flood) flood ;;
         corrupt)
             corrupt $site/index.html 22
