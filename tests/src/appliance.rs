@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::ensure;
 use crate::harness::{CaseResult, Halt, project_root};
 use crate::process::{self, Process};
 use crate::{net, smoltcp};
@@ -191,6 +192,10 @@ impl Appliance {
         appliance.process.wait_ready(START_LIMIT, || {
             status(&program, &runtime_dir).is_ok_and(|status| status.all_voting())
         })?;
+        let says_so = process::wait_until(START_LIMIT, || {
+            appliance.process.log().contains("ready: service").then_some(())
+        });
+        ensure!(says_so.is_some(), "it never says that it is ready:\n{}", appliance.process.log());
         Ok(appliance)
     }
 

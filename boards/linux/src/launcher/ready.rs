@@ -1,14 +1,20 @@
-//! What the supervisor reads from the voter's statistics.
+//! What the supervisor reads from the statistics of others.
 
 use resh_channel::config::Appliance;
 use resh_channel::memory::Words;
 use resh_channel::snapshot;
-use resh_channel::stats::{ReplicaState, VoterStats};
+use resh_channel::stats::{NetworkStats, ReplicaState, VoterStats};
 
 /// The voter's statistics, once there are any.
 pub(super) fn voter_stats(region: &Words) -> Option<VoterStats> {
     let mut scratch = vec![0; size_of_val(region)];
     snapshot::read(region, &mut scratch).ok()
+}
+
+/// Whether the network domain runs, and so listens: it publishes its statistics from then on.
+pub(super) fn network_runs(region: &Words) -> bool {
+    let mut scratch = vec![0; size_of_val(region)];
+    snapshot::read::<NetworkStats>(region, &mut scratch).is_ok()
 }
 
 /// Number of replica domains that the services of `appliance` need.

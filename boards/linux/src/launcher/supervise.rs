@@ -72,6 +72,7 @@ pub(super) struct Supervisor<'a> {
     recovered: [u64; REPLICAS_MAX],
     supervision: &'static Words,
     voter_stats: &'static Words,
+    network_stats: &'static Words,
     signals: OwnedFd,
     started_ms: u64,
     is_ready: bool,
@@ -112,6 +113,7 @@ impl<'a> Supervisor<'a> {
             recovered: [0; REPLICAS_MAX],
             supervision: region("supervision")?,
             voter_stats: region("voter_stats")?,
+            network_stats: region("network_stats")?,
             signals,
             started_ms: now_ms(),
             is_ready: false,
@@ -321,7 +323,7 @@ impl<'a> Supervisor<'a> {
         self.tell_recoveries(&stats);
         let all_vote = ready::all_vote(&self.checked.config.appliance, &stats);
         let late = now_ms() - self.started_ms > READY_MS;
-        if !self.is_ready && (all_vote || late) {
+        if !self.is_ready && (all_vote || late) && ready::network_runs(self.network_stats) {
             self.is_ready = true;
             self.say_ready(all_vote);
         }
