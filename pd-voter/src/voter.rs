@@ -16,7 +16,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::fmt;
 
-use resh_channel::config::{Appliance, OnMismatch, REPLICAS_MAX, Recovery, SERVICES_MAX};
+use resh_channel::config::{self, Appliance, OnMismatch, REPLICAS_MAX, Recovery, SERVICES_MAX};
 use resh_channel::memory::Words;
 use resh_channel::ring::{Consumer, Producer, TooSmall, Violation};
 use resh_channel::snapshot::Publisher;
@@ -137,6 +137,8 @@ struct Service {
     ready: u8,
     probing: Probing,
     on_mismatch: OnMismatch,
+    /// Its replicas have a state that who is lost loses with it.
+    has_state: bool,
     stopped: bool,
     /// Whether the last session that needed a quorum had one.
     agreed: bool,
@@ -208,6 +210,7 @@ impl<'m> Voter<'m> {
             ready: 0,
             probing: Probing::new(service, limits.connect_ms),
             on_mismatch: service.on_mismatch,
+            has_state: service.state != config::State::None,
             stopped: false,
             agreed: true,
         });

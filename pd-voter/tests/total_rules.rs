@@ -412,6 +412,31 @@ fn of_three_the_one_that_frames_differently_is_condemned() {
 }
 
 #[test]
+fn who_drops_a_connection_has_lost_its_state() {
+    for (state, reason) in [(State::Replay, Some(Condemnation::Diverged)), (State::None, None)] {
+        with_rig(&total(3, state), 1 << 20, |mut rig| {
+            let a = rig.open(0);
+            rig.send(a, 0, b"Gk\n");
+            rig.go(10);
+            assert_eq!(rig.heard(a), b"=\n");
+            rig.world.gateways[1]
+                .say(Message::new(Kind::Reset, a).arg(Reason::Peer as u8).at(2), &[]);
+            rig.world.run();
+            assert_eq!(rig.world.voter.stats().replicas[1].reason, None, "nobody went on yet");
+            rig.send(a, 3, b"Gk\n");
+            for _ in 0..10 {
+                rig.gateway(0);
+                rig.gateway(2);
+                rig.world.run();
+                rig.told.extend(rig.world.hear());
+            }
+            assert_eq!(rig.heard(a), b"=\n=\n");
+            assert_eq!(rig.world.voter.stats().replicas[1].reason, reason, "{state:?}");
+        });
+    }
+}
+
+#[test]
 fn memory_is_bounded() {
     let appliance = total(3, State::Replay);
     let memory = Memory::new();

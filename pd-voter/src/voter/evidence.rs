@@ -18,6 +18,16 @@ impl Voter<'_> {
         }
     }
 
+    /// The server of `replica` dropped a connection where others went on. If the service has a state, the server may
+    /// have lost it, or missed a request: nothing but starting anew gives it back.
+    pub(super) fn fear_for_state(&mut self, replica: usize, service: u8) {
+        let has_state = self.services.get(usize::from(service)).is_some_and(|s| s.has_state);
+        if has_state && self.replicas[replica].life.state().takes_part() && self.is_spared(replica)
+        {
+            self.accused[replica].get_or_insert(Condemnation::Diverged);
+        }
+    }
+
     /// It passed the probes it had to: where they tell something of its answers, what was before is forgotten.
     pub(super) fn absolve(&mut self, replica: usize) {
         let services = &self.services;
