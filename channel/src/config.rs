@@ -22,8 +22,8 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::{Bytes, Words};
-pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
 pub use cookies::{COOKIE_NAME_BYTES_MAX, COOKIES_MAX, CookieNames};
+pub use guest::{COMMAND_LINE_BYTES_MAX, Guest, SOFTWARE_BYTES_MAX, is_one_line};
 pub use recovery::Recovery;
 pub use service::{Order, Probe, State, Transport};
 

@@ -16,7 +16,14 @@ fn it_is_what_the_monitor_on_linux_writes() {
     let (voter, network) = (healthy(3), NetworkStats::default());
     let (clock_s, uptime_s) = (THEN_S, 75);
     let appliance = appliance(3);
-    let seen = Seen { appliance: &appliance, voter: &voter, network: &network, supervised: Default::default(), clock_s, uptime_s };
+    let seen = Seen {
+        appliance: &appliance,
+        voter: &voter,
+        network: &network,
+        supervised: Default::default(),
+        clock_s,
+        uptime_s,
+    };
     assert_eq!(json(&seen), serde_json::to_string(&seen.status()).unwrap());
 }
 
@@ -30,7 +37,14 @@ fn the_largest_status_fits_on_its_line() {
     };
     appliance.guests.extend([guest.clone(), guest.clone(), guest]);
     let (clock_s, uptime_s) = (u32::MAX, u64::MAX);
-    let seen = Seen { appliance: &appliance, voter: &voter, network: &network, supervised: Default::default(), clock_s, uptime_s };
+    let seen = Seen {
+        appliance: &appliance,
+        voter: &voter,
+        network: &network,
+        supervised: Default::default(),
+        clock_s,
+        uptime_s,
+    };
     let json = json(&seen);
     println!("{} bytes", json.len());
     assert_eq!(json, serde_json::to_string(&seen.status()).unwrap());

@@ -35,7 +35,8 @@ impl CookieNames {
     /// Whether it is what [`insert`](Self::insert) makes.
     pub(super) fn is_valid(&self) -> bool {
         let mut again = Self::default();
-        let each = self.names().all(|name| core::str::from_utf8(name).is_ok_and(|n| again.insert(n)));
+        let each =
+            self.names().all(|name| core::str::from_utf8(name).is_ok_and(|n| again.insert(n)));
         each && again == *self
     }
 }
@@ -58,7 +59,10 @@ mod tests {
         }
         assert!(cookies.insert(&"y".repeat(32)) && cookies.insert("z"));
         assert!(!cookies.insert("no room"), "full");
-        assert_eq!(cookies.names().take(2).collect::<std::vec::Vec<_>>(), [&b"sid"[..], b"connect.sid"]);
+        assert_eq!(
+            cookies.names().take(2).collect::<std::vec::Vec<_>>(),
+            [&b"sid"[..], b"connect.sid"]
+        );
         assert!(cookies.is_valid());
         cookies.0[1] = *b"a=b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
         assert!(!cookies.is_valid());

@@ -355,7 +355,8 @@ fn every_limit_is_kept() {
         (
             |a| {
                 let methods = Methods::NONE;
-                a.services[0].protocol = Protocol::Http1(Http1 { methods, max_head_bytes: 4096, ..Http1::default() });
+                a.services[0].protocol =
+                    Protocol::Http1(Http1 { methods, max_head_bytes: 4096, ..Http1::default() });
             },
             "no method",
         ),
