@@ -10,6 +10,7 @@ use crate::datagram::Datagram;
 use crate::dns::Dns;
 use crate::http1::{self, Http1, SharedTokens, Tokens};
 use crate::memory::Memory;
+use crate::pgwire::{Pgwire, PgwireFramer};
 use crate::resp::{Resp, RespFramer, SharedExporter};
 
 /// Kinds of protocol with a canonicaliser.
@@ -40,7 +41,7 @@ fn canonicaliser<'s>(
         Protocol::Http1(_) => Box::new(Http1::for_any(services, replica, memory)),
         Protocol::Dns => Box::new(Dns::for_any(services)),
         Protocol::Resp => Box::new(Resp::new(memory, exporter.cloned())),
-        Protocol::Pgwire => return None,
+        Protocol::Pgwire => Box::new(Pgwire::new(memory)),
     })
 }
 
@@ -57,7 +58,7 @@ fn framer(protocol: Protocol) -> Option<Box<dyn Framer>> {
         Protocol::Raw | Protocol::Dns => None,
         Protocol::Http1(_) => Some(Box::new(http1::Framer::new())),
         Protocol::Resp => Some(Box::new(RespFramer::new())),
-        Protocol::Pgwire => None,
+        Protocol::Pgwire => Some(Box::new(PgwireFramer::new())),
     }
 }
 
