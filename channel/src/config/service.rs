@@ -54,6 +54,10 @@ impl Service {
             "total order of a protocol without requests",
         )?;
         demand(
+            self.protocol != Protocol::Pgwire || self.order == Order::Total,
+            "PostgreSQL without total order",
+        )?;
+        demand(
             self.state == State::None || self.order == Order::Total,
             "state without total order",
         )?;

@@ -147,6 +147,10 @@ fn form<'a>(reader: &mut Reader<'a>, table: &Table<'a>, service: &mut ServiceRea
             "use order = \"session\", or protocol \"http1\", \"resp\" or \"pgwire\"",
         );
     }
+    if *protocol == Protocol::Pgwire && service.order != Order::Total {
+        let problem = "the sessions of a database depend on each other".to_owned();
+        refuse("protocol", problem, "add order = \"total\"");
+    }
     if service.state != State::None && service.order != Order::Total {
         let problem = "a state can only be made anew from requests in one order".to_owned();
         refuse("state", problem, "add order = \"total\", or use state = \"none\"");
