@@ -3,6 +3,7 @@
 use gateway::http1::Profile;
 use guest_vmm::upstream;
 use pd_voter::limits as voter;
+use resh::launcher::control;
 use resh::monitor::{http, server};
 use resh::system;
 use resh_channel::{config, message, stats, window};
@@ -57,6 +58,12 @@ fn published_limits_are_those_of_the_sources() {
         ("http1::max_body_bytes", profile.max_body_bytes),
         ("http1::max_reply_head_bytes", profile.max_reply_head_bytes as u64),
         ("http1::aggregate_bytes", profile.aggregate_bytes as u64),
+        ("config::PROBE_BYTES_MAX", config::PROBE_BYTES_MAX as u64),
+        ("supervisor::ASIDE_MS", supervisor::ASIDE_MS),
+        ("supervisor::STALE_MS", supervisor::STALE_MS),
+        ("control::CONNECTIONS_MAX", control::CONNECTIONS_MAX as u64),
+        ("control::SAY_MS", control::SAY_MS),
+        ("control::WISH_BYTES_MAX", control::WISH_BYTES_MAX as u64),
         ("stats::MAX_DISPUTES", stats::MAX_DISPUTES as u64),
         ("stats::DISPUTE_BYTES", stats::DISPUTE_BYTES as u64),
         ("voter::STATS_MS", voter::STATS_MS),

@@ -11,11 +11,11 @@ use sel4_microkit::linux;
 use crate::runtime_dir;
 
 /// Connections at once; who comes when there are so many waits.
-const CONNECTIONS_MAX: usize = 8;
-/// How long who connected may take to say what he wants.
-const SAY_MS: u64 = 2_000;
+pub const CONNECTIONS_MAX: usize = 8;
+/// How long who connected may take to say what he wants, in milliseconds.
+pub const SAY_MS: u64 = 2_000;
 /// Longest wish, in bytes.
-const WISH_BYTES_MAX: usize = 256;
+pub const WISH_BYTES_MAX: usize = 256;
 /// What the runtime calls events of these descriptors. They are not told apart.
 const TOKEN: u32 = 1;
 

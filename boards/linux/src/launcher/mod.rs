@@ -1,7 +1,7 @@
 //! `resh run`: checks everything, starts every domain of the system description, and is their
 //! supervisor until it is told to stop.
 
-mod control;
+pub mod control;
 mod listeners;
 mod memory;
 mod process;
