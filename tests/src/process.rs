@@ -225,11 +225,12 @@ pub fn tree_descriptors(pid: u32) -> usize {
         .sum()
 }
 
-/// The path of a program, looked for in `PATH` and the system's administration directories.
+/// The path of a program, looked for in `PATH`, the system's administration directories, and where Debian puts
+/// PostgreSQL's.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
-        .chain(["/usr/sbin", "/sbin", "/usr/bin"])
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin"])
         .map(|dir| Path::new(dir).join(name))
         .find(|candidate| candidate.is_file())
 }

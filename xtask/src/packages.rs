@@ -16,6 +16,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("apache2", "apache2"),
     ("redis-server", "redis-server"),
     ("redis-benchmark", "redis-tools"),
+    ("initdb", "postgresql-15"),
+    ("psql", "postgresql-client-15"),
     ("named", "bind9"),
     ("dnssec-signzone", "bind9-utils"),
     ("dig", "bind9-dnsutils"),
@@ -35,8 +37,12 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// A module that some Python must be able to import, and the Debian package that has it.
-const PYTHON_MODULES: &[(&str, &str)] =
-    &[("requests", "python3-requests"), ("flask", "python3-flask"), ("redis", "python3-redis")];
+const PYTHON_MODULES: &[(&str, &str)] = &[
+    ("requests", "python3-requests"),
+    ("flask", "python3-flask"),
+    ("redis", "python3-redis"),
+    ("psycopg2", "python3-psycopg2"),
+];
 
 /// What seL4 in QEMU needs besides.
 const PROGRAMS_FOR_SEL4: &[(&str, &str)] =

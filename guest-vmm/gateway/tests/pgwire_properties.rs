@@ -22,7 +22,7 @@ fn random_sql(rng: &mut Rng) -> String {
         5 => "SELECT BOOM".into(),
         6 => rng.pick(&["SELECT now()", "COPY t TO STDOUT", "SELECT a FROM t LIMIT 1"]).into(),
         7 => rng.pick(&["BEGIN", "COMMIT", "ROLLBACK"]).into(),
-        8 => format!("SELECT 5 -- {}", rng.below(1000)),
+        8 => format!("SELECT 5 /* {} */", rng.below(1000)),
         9 => format!("UPDATE t SET a = '{}'", "y".repeat(rng.below(9000))),
         10 => String::new(),
         _ => "SELECT 7 /* now() */".into(),
