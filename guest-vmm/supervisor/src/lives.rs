@@ -244,13 +244,17 @@ impl Lives {
                 _ => {}
             }
         }
-        let all_vote = self.lives[..self.rejuvenation.replicas()]
-            .iter()
-            .all(|life| life.state == State::Running && life.voting_since_ms.is_some());
-        if all_vote && let Some(replica) = self.rejuvenation.due(now_ms) {
+        if self.all_vote()
+            && let Some(replica) = self.rejuvenation.due(now_ms)
+        {
             actions = actions.and(self.step_aside(replica, Purpose::Rejuvenation, now_ms));
         }
         actions
+    }
+
+    fn all_vote(&self) -> bool {
+        let votes = |life: &Life| life.state == State::Running && life.voting_since_ms.is_some();
+        self.lives[..self.rejuvenation.replicas()].iter().all(votes)
     }
 
     /// A domain that runs is to leave all sessions.
@@ -260,7 +264,8 @@ impl Lives {
         Actions { announce: true, ..Actions::default() }
     }
 
-    /// When [`Self::pass`] has something to do next.
+    /// When [`Self::pass`] has something to do next, unless [`Self::observe`] has before: later than it was
+    /// called.
     pub fn next_ms(&self) -> Option<u64> {
         let waits = self.lives.iter().filter_map(|life| match life.state {
             State::BackingOff { until_ms, .. } | State::SteppingAside { until_ms, .. } => {
@@ -268,7 +273,9 @@ impl Lives {
             }
             State::Unused | State::Running | State::Excluded => None,
         });
-        waits.chain(self.rejuvenation.next_ms()).min()
+        // One that is due waits for all to vote, not for a time.
+        let rejuvenation = self.rejuvenation.next_ms().filter(|_| self.all_vote());
+        waits.chain(rejuvenation).min()
     }
 
     /// The life of a domain that runs has ended by a failure.

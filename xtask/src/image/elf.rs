@@ -58,6 +58,9 @@ mod tests {
         let program = Program::read(&own).expect("and an ELF file");
         assert!(program.symbols.contains("main") && !program.symbols.contains("no such symbol"));
         assert!(program.text_bytes > 0 && program.data_bytes > 0);
+        assert!(program.entry > 0);
+        // What a replica's program must not have.
+        assert!(program.initialised_bytes > 0);
         let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         assert!(Program::read(&source).is_err());
     }

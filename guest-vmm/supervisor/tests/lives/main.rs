@@ -171,6 +171,7 @@ fn nobody_is_rejuvenated_while_another_does_not_vote() {
     seen.replicas[2].state = CatchingUp;
     assert_eq!(lives.observe(&seen, 1000), NOTHING);
     assert_eq!(lives.observe(&seen, 9000), NOTHING);
+    assert_eq!(lives.next_ms(), None, "that is no matter of time");
     seen.replicas[2].state = Voting;
     assert!(lives.observe(&seen, 9001).announce);
     assert_eq!(lives.words()[DIRECTIVE..DIRECTIVE + 3], [ASIDE, 0, 0]);
@@ -405,6 +406,8 @@ impl World {
     fn observe(&mut self) {
         let all: Vec<_> = self.seen.iter().map(|seen| (seen.state, seen.generation)).collect();
         let actions = self.lives.observe(&stats(&all), self.now_ms);
+        let next_ms = self.lives.next_ms();
+        assert!(next_ms.is_none_or(|at_ms| at_ms > self.now_ms), "it would look again for ever");
         self.act(actions);
     }
 
