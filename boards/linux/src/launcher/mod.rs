@@ -7,6 +7,7 @@ mod memory;
 mod process;
 mod ready;
 mod restart;
+mod signals;
 pub mod spawn;
 mod supervise;
 mod wishes;

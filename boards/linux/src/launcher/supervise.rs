@@ -5,7 +5,6 @@
 //! commands of the replica run, and when all have succeeded a gateway is started.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::ExitCode;
 
 use resh_channel::config::REPLICAS_MAX;
@@ -21,6 +20,7 @@ use super::listeners::Listeners;
 use super::process::{Process, Role};
 use super::ready::{self, name};
 use super::restart::{Restarts, Wanted};
+use super::signals::Signals;
 use super::spawn::Parts;
 use super::wishes::Pending;
 use super::{Checked, Options};
@@ -73,7 +73,7 @@ pub(super) struct Supervisor<'a> {
     supervision: &'static Words,
     voter_stats: &'static Words,
     network_stats: &'static Words,
-    signals: OwnedFd,
+    signals: Signals,
     started_ms: u64,
     is_ready: bool,
     look_again_at_ms: Option<u64>,
@@ -94,8 +94,8 @@ impl<'a> Supervisor<'a> {
         options: &'a Options,
     ) -> Result<Self, String> {
         let text = |error: io::Error| error.to_string();
-        let signals = signal_descriptor().map_err(text)?;
-        linux::watch_input(signals.as_raw_fd(), 0).map_err(text)?;
+        let signals = Signals::block().map_err(text)?;
+        signals.watch().map_err(text)?;
         control.watch().map_err(text)?;
         let region = |symbol| sel4_microkit::region(symbol).map_err(|error| error.to_string());
         let appliance = &checked.config.appliance;
@@ -362,23 +362,6 @@ impl<'a> Supervisor<'a> {
             .chain(self.processes.iter().filter_map(Process::restart_at_ms))
             .fold(look_ms, u64::min)
     }
-
-    fn signalled(&self) -> bool {
-        let mut info = std::mem::MaybeUninit::<libc::signalfd_siginfo>::uninit();
-        let mut asked_to_stop = false;
-        loop {
-            let len = size_of::<libc::signalfd_siginfo>();
-            // SAFETY: `info` is valid for writes of `len` bytes.
-            let got =
-                unsafe { libc::read(self.signals.as_raw_fd(), info.as_mut_ptr().cast(), len) };
-            if got != len as isize {
-                return asked_to_stop;
-            }
-            // SAFETY: the kernel wrote the whole structure.
-            let signal = unsafe { info.assume_init() }.ssi_signo as libc::c_int;
-            asked_to_stop |= signal != libc::SIGCHLD;
-        }
-    }
 }
 
 impl Handler for Supervisor<'_> {
@@ -386,7 +369,7 @@ impl Handler for Supervisor<'_> {
 
     fn notified(&mut self, channels: ChannelSet) -> Result<(), Ended> {
         while linux::take_ready().is_some() {}
-        if self.signalled() {
+        if self.signals.ask_to_stop() {
             return Err(Ended::Signal);
         }
         let now_ms = now_ms();
@@ -407,23 +390,4 @@ impl Drop for Supervisor<'_> {
     fn drop(&mut self) {
         self.processes.iter_mut().for_each(Process::end);
     }
-}
-
-/// Blocks the signals that are handled here and returns a descriptor that reports them.
-fn signal_descriptor() -> io::Result<OwnedFd> {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `set` is initialised by sigemptyset before any other use.
-    let fd = unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD] {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
-        libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
-        libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
