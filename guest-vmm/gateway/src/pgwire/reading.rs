@@ -124,6 +124,8 @@ pub(super) struct Reading {
     sequence: bool,
     window: bool,
     unordered_window: bool,
+    /// The statement behind `WITH` has begun.
+    within: bool,
     /// It ends a transaction for sure.
     ends: bool,
     name: Option<u64>,
@@ -149,6 +151,7 @@ impl Reading {
             sequence: false,
             window: false,
             unordered_window: false,
+            within: false,
             ends: true,
             name: None,
         }
@@ -245,10 +248,7 @@ impl Reading {
 
     /// Between `WITH` and the statement itself.
     fn in_with_list(&self) -> bool {
-        let outer = &self.frames[0];
-        self.lead == Some(Lead::With)
-            && self.depth == 0
-            && !(outer.select || outer.insert || self.updates)
+        self.lead == Some(Lead::With) && self.depth == 0 && !self.within
     }
 
     /// What a name means in a statement that begins so.
@@ -276,7 +276,8 @@ impl Reading {
                 self.object = self.fixed
                     || has(words::SETTABLE, text)
                     || matches!(word, b"time" | b"transaction" | b"characteristics");
-                if !self.object && !(self.count == 1 && matches!(word, b"session" | b"local")) {
+                let scope = self.count == 1 && matches!(word, b"session" | b"local");
+                if !(self.object || scope) {
                     return Err(Refusal::Parameter);
                 }
             }
@@ -305,9 +306,13 @@ impl Reading {
     fn keyword(&mut self, word: &[u8]) -> Result<(), Refusal> {
         let past = &self.past;
         let frame = &mut self.frames[self.depth];
+        let begins =
+            matches!(word, b"select" | b"values" | b"table" | b"insert" | b"update" | b"delete");
+        self.within |= self.depth == 0 && begins;
         match word {
             b"by" if past.is(b"order") => frame.order = true,
             b"limit" | b"offset" | b"fetch" => frame.limit = true,
+            b"rows" | b"groups" if frame.over => frame.limit = true,
             b"on" if past.is(b"distinct") => frame.limit = true,
             b"select" => frame.select = true,
             b"from" => (frame.from, self.any_from) = (true, true),
