@@ -31,6 +31,7 @@ mod framing;
 mod gateway;
 pub mod http1;
 mod memory;
+mod out;
 pub mod pgwire;
 mod probe;
 mod protocols;

@@ -1,7 +1,7 @@
 //! Messages to the client (PostgreSQL manual, 55.7 and 55.8), in their one form.
 
 use super::messages::Fields;
-use crate::fifo::Fifo;
+pub(super) use crate::out::Out;
 
 /// What a replica said is no answer: it says it of itself only, or makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,49 +12,7 @@ pub(super) const OWN_OID: u32 = 16_384;
 /// The type `text`, which stands for types that are not built in.
 const TEXT_OID: u32 = 25;
 
-/// A bounded buffer. Who writes makes sure that there is room.
-pub(super) struct Out {
-    fifo: Fifo,
-    capacity: usize,
-    overflowed: bool,
-}
-
 impl Out {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { fifo: Fifo::new(capacity), capacity, overflowed: false }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.fifo.clear();
-        self.overflowed = false;
-    }
-
-    /// Bytes that fit beside those that wait.
-    pub(super) fn room(&self) -> usize {
-        self.capacity - self.fifo.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.fifo.is_empty()
-    }
-
-    pub(super) fn front(&self) -> &[u8] {
-        self.fifo.front()
-    }
-
-    pub(super) fn consume(&mut self, len: usize) {
-        self.fifo.consume(len);
-    }
-
-    /// Whether something was written that there was no room for.
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflowed
-    }
-
-    pub(super) fn put(&mut self, bytes: &[u8]) {
-        self.overflowed |= self.fifo.push_private(bytes).is_err();
-    }
-
     pub(super) fn put_short(&mut self, value: u16) {
         self.put(&value.to_be_bytes());
     }

@@ -1,54 +1,11 @@
 //! Bytes on their way out, written as the Redis protocol has them.
 
-use crate::fifo::Fifo;
-
-/// A bounded buffer. Who writes makes sure that there is [`room`](Self::room).
-pub(super) struct Out {
-    fifo: Fifo,
-    capacity: usize,
-    overflowed: bool,
-}
+pub(super) use crate::out::Out;
 
 /// Most bytes of a header such as `$12345`, its line end included.
 pub(super) const HEADER_BYTES: usize = 24;
 
 impl Out {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { fifo: Fifo::new(capacity), capacity, overflowed: false }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.fifo.clear();
-        self.overflowed = false;
-    }
-
-    /// Bytes that fit beside those that wait.
-    pub(super) fn room(&self) -> usize {
-        self.capacity - self.fifo.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.fifo.is_empty()
-    }
-
-    /// What waits, or the first part of it.
-    pub(super) fn front(&self) -> &[u8] {
-        self.fifo.front()
-    }
-
-    pub(super) fn consume(&mut self, len: usize) {
-        self.fifo.consume(len);
-    }
-
-    /// Whether something was written that there was no room for.
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflowed
-    }
-
-    pub(super) fn put(&mut self, bytes: &[u8]) {
-        self.overflowed |= self.fifo.push_private(bytes).is_err();
-    }
-
     /// A kind's sign, a number and a line end.
     pub(super) fn put_header(&mut self, sign: u8, value: i64) {
         let mut text = [0; HEADER_BYTES];
